@@ -1,0 +1,102 @@
+// A module's manifest (docs/modules.md) as a plain struct, from YAML or from the JSON that travels inside images.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace kiln::config {
+
+struct Parameter {
+  std::string default_value;
+  std::string doc;
+};
+
+// One place a source can come from.
+struct SourceLocation {
+  enum class Kind { kUrl, kPypi, kMaven, kGit, kFile };
+  Kind kind = Kind::kUrl;
+  std::vector<std::string> what;  // url; requirement(s) "name==version"; coordinate(s) g:a:v; git url; path
+  std::string sha256, sha512;     // url, file
+  std::string ref;                // git: branch, tag or commit
+  bool sdist = false;             // pypi: the source distribution
+  bool transitive = true;         // maven
+};
+
+struct SourceSpec {
+  std::string name;
+  std::vector<SourceLocation> mirrors;  // tried in order
+};
+
+struct Ready {
+  enum class Kind { kStarted, kHttp, kTcp, kExec, kLog };
+  Kind kind = Kind::kStarted;
+  std::string target;    // http: URL; tcp: port or host:port; exec: command; log: text that a line of the service's output contains
+  std::string contains;  // http: the body must contain it
+  int timeout_seconds = 120;  // from the service's start; then it has failed
+};
+
+struct Service {
+  std::string name;                // without the module's
+  std::string on = "all";          // master, worker, all
+  std::string user = "root";
+  std::string exec;
+  std::string directory = "/";
+  std::map<std::string, std::string> env;
+  std::map<std::string, std::string> ports;  // name → number (a parameter may stand for it until expanded)
+  struct Page {
+    std::string port, path = "/", title;
+  };
+  std::optional<Page> ui;
+  std::string enabled = "true";
+  std::vector<std::string> after;  // service names, as written ("master" or "spark.master")
+  std::vector<std::string> gate;
+  Ready ready;
+  std::string restart = "always";  // always, on-failure, never
+  std::string stop_signal = "TERM";
+  int stop_timeout_seconds = 10;
+};
+
+// A command that users run on the first master: `kiln submit`, `kiln shell NAME pyspark` …
+struct NodeCommand {
+  std::string exec;  // run as sh -c 'exec … "$@"'
+  std::string user = "root";
+  std::string doc;
+};
+
+struct Module {
+  std::string name;
+  std::string summary;
+  std::vector<std::string> requires_modules;  // "requires"
+  std::vector<std::string> after;
+  std::map<std::string, Parameter> params;
+  bool network = false;
+  std::map<std::string, std::vector<std::string>> packages;  // "debian", "rpm"
+  std::vector<SourceSpec> sources;
+  std::vector<Service> services;
+  std::map<std::string, NodeCommand> commands;
+  std::filesystem::path folder;  // where it was read from; empty when from JSON
+};
+
+// Reads FOLDER/module.yaml. The module's name is the folder's. ConfigError with file:line:column.
+Module load_module(const std::filesystem::path& folder);
+Module parse_module(const std::string& name, const std::string& file, const std::string& text);
+
+// Everything wrong with the module in FOLDER, one line each ("file:line:col: what"): the manifest, scripts that don't parse, unknown
+// placeholders, services that wait for each other or for one that is not there. Empty: it is right.
+std::vector<std::string> check_module(const std::filesystem::path& folder);
+
+Json module_to_json(const Module& module);
+Module module_from_json(const Json& json);  // Error naming the member
+
+using Values = std::map<std::string, std::string>;
+// Replaces {name} by its value, {{ and }} by braces. Error for a name that has no value ("unknown placeholder '{x}' in '…'").
+std::string expand(const std::string& text, const Values& values);
+// true, yes, on, 1 → true; false, no, off, 0, "" → false; else Error.
+bool is_enabled(const std::string& text);
+
+}  // namespace kiln::config
