@@ -1,0 +1,322 @@
+#include "cluster/launch.h"
+
+#include <algorithm>
+
+#include "base/activity.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/interrupt.h"
+#include "base/strings.h"
+#include "cluster/watch.h"
+#include "config/names.h"
+
+namespace kiln::cluster {
+
+namespace {
+
+// Records a timeline for as long as it lives.
+class Recording {
+ public:
+  explicit Recording(std::string title) : recorder_(std::make_shared<TimelineRecorder>(std::move(title))) { add_sink(recorder_); }
+  ~Recording() { remove_sink(recorder_); }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  Timeline finish() { return recorder_->finish(); }
+
+ private:
+  std::shared_ptr<TimelineRecorder> recorder_;
+};
+
+// The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first.
+bake::Image find_or_bake(bake::Store& store, const LaunchOptions& options) {
+  const std::string& wanted = options.spec.image;
+  const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
+  if (!is_path) {
+    if (auto image = store.find_image(wanted)) return *image;
+  }
+  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
+  if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
+  return bake::bake(store, spec, options.bake).image;
+}
+
+// Every module of the image with the parameters this launch gives it. UsageError for a module or parameter that is not there.
+std::vector<config::NodeDocument::ModuleParams> module_params(const bake::Image& image, const std::vector<config::ModuleChoice>& chosen) {
+  std::vector<config::NodeDocument::ModuleParams> all;
+  std::vector<std::string> names;
+  for (const auto& module : image.modules) {
+    all.push_back({module.manifest.name, {}});
+    names.push_back(module.manifest.name);
+  }
+  for (const auto& choice : chosen) {
+    const auto found = std::find(names.begin(), names.end(), choice.name);
+    if (found == names.end()) {
+      UsageError error(fmt::format("image '{}' has no module '{}'", image.name, choice.name));
+      const auto near = nearest(choice.name, names);
+      error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(names, ", ")));
+      throw error;
+    }
+    const auto& manifest = image.modules[static_cast<std::size_t>(found - names.begin())].manifest;
+    std::vector<std::string> known;
+    for (const auto& [name, parameter] : manifest.params) known.push_back(name);
+    for (const auto& [name, value] : choice.params) {
+      if (manifest.params.count(name) == 0) {
+        UsageError error(fmt::format("module '{}' has no parameter '{}'", choice.name, name));
+        const auto near = nearest(name, known);
+        error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(known, ", ")));
+        throw error;
+      }
+      all[static_cast<std::size_t>(found - names.begin())].params[name] = value;
+    }
+  }
+  return all;
+}
+
+provider::ImageRef image_ref(const bake::Store& store, const bake::Image& image) {
+  provider::ImageRef ref{image.name, image.digest, {}, {}};
+  for (const auto& layer : image.layers) {
+    ref.layer_keys.push_back(layer.key);
+    ref.layer_folders.push_back(store.layer_folder(layer.key).native());
+  }
+  return ref;
+}
+
+std::vector<provider::NodeRequest> node_requests(const config::ClusterSpec& spec) {
+  std::vector<provider::NodeRequest> nodes;
+  for (int i = 1; i <= spec.masters; ++i) nodes.push_back({fmt::format("master-{}", i), "master", spec.master.value_or(spec.node)});
+  for (int i = 1; i <= spec.workers; ++i) nodes.push_back({fmt::format("worker-{}", i), "worker", spec.node});
+  return nodes;
+}
+
+// What is kept with the cluster so that later commands need neither image nor spec.
+Json make_notes(const bake::Image& image, const config::ClusterSpec& spec, const std::vector<config::NodeDocument::ModuleParams>& params) {
+  Json modules = Json::array();
+  for (const auto& module : image.modules) {
+    config::Values values = module.params;
+    for (const auto& given : params) {
+      if (given.name != module.manifest.name) continue;
+      for (const auto& [name, value] : given.params) values[name] = value;
+    }
+    modules.push_back({{"manifest", config::module_to_json(module.manifest)}, {"params", values}});
+  }
+  Json given = Json::array();
+  for (const auto& module : params) given.push_back({{"name", module.name}, {"params", module.params}});
+  return {{"spec", config::cluster_spec_to_json(spec)}, {"modules", modules}, {"module_params", given}};
+}
+
+std::vector<config::NodeDocument::ModuleParams> params_from_notes(const Json& notes) {
+  std::vector<config::NodeDocument::ModuleParams> params;
+  for (const auto& entry : notes.value("module_params", Json::array())) {
+    params.push_back({entry.at("name").get<std::string>(), entry.at("params").get<config::Values>()});
+  }
+  return params;
+}
+
+// The request from which the provider makes each node's document; for launch, and again for resize and start.
+provider::CreateRequest create_request(const provider::Cluster& cluster, provider::ImageRef image, std::vector<provider::NodeRequest> nodes) {
+  provider::CreateRequest request;
+  request.cluster = cluster;
+  request.image = std::move(image);
+  request.nodes = std::move(nodes);
+  request.document = [cluster, params = params_from_notes(cluster.notes)](const provider::Node& node, const std::vector<provider::Node>& known) {
+    config::NodeDocument document;
+    document.cluster = cluster.name;
+    document.node = node.name;
+    document.role = node.role;
+    document.address = node.address;
+    for (const auto& other : known) document.nodes.push_back({other.name, other.role, other.address});
+    document.modules = params;
+    document.cpus = node.resources.cpus;
+    document.memory_bytes = node.resources.memory_bytes;
+    document.secret = cluster.secret;
+    document.lease_until = cluster.lease_until;
+    return document;
+  };
+  return request;
+}
+
+provider::ImageRef image_of(const provider::Cluster& cluster) {
+  const bake::Store store;
+  const auto image = store.find_image(cluster.image);
+  if (!image || image->digest != cluster.image_digest) {
+    Error error(fmt::format("the image '{}' that cluster '{}' was launched from is not in the store any more", cluster.image, cluster.name));
+    error.set_hint("an image baked anew under the same name has another digest; launch a new cluster from it");
+    throw error;
+  }
+  return image_ref(store, *image);
+}
+
+std::set<std::string> names_of(const std::vector<provider::Node>& nodes) {
+  std::set<std::string> names;
+  for (const auto& node : nodes) names.insert(node.name);
+  return names;
+}
+
+// All masters' agents pass the list on to every node, whose hosts files follow.
+void tell_roster(Session& session) {
+  Json nodes = Json::array();
+  for (const auto& node : session.cluster().nodes) nodes.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}});
+  session.ask({{"do", "nodes"}, {"nodes", nodes}});
+}
+
+}  // namespace
+
+LaunchResult launch(const LaunchOptions& options) {
+  config::check_cluster_spec(options.spec);
+  Recording recording(fmt::format("launch {}", options.spec.name));
+  const double started = now_in_seconds();
+
+  // Nothing exists yet: whatever is wrong with names, image or parameters is found here.
+  auto provider = provider::make_provider(options.spec.provider);
+  if (provider->find(options.spec.name)) {
+    UsageError error(fmt::format("there is a cluster '{}' already", options.spec.name));
+    error.set_hint(fmt::format("`kiln status {0}` shows it, `kiln destroy {0}` removes it", options.spec.name));
+    throw error;
+  }
+  bake::Store store;
+  const bake::Image image = find_or_bake(store, options);
+  const auto params = module_params(image, options.spec.modules);
+
+  provider::Cluster cluster;
+  cluster.name = options.spec.name;
+  cluster.provider = options.spec.provider;
+  cluster.created = static_cast<std::int64_t>(started);
+  cluster.image = image.name;
+  cluster.image_digest = image.digest;
+  cluster.secret = random_hex(32);
+  if (options.spec.ttl) cluster.lease_until = cluster.created + options.spec.ttl->count();
+  cluster.notes = make_notes(image, options.spec, params);
+
+  // From here on there is something to remove.
+  std::optional<Session> session;
+  try {
+    {
+      Activity machines("machines");
+      cluster = provider->create(create_request(cluster, image_ref(store, image), node_requests(options.spec)));
+    }
+    session.emplace(std::move(provider), cluster);
+    wait_until_ready(*session, names_of(cluster.nodes), started);
+    Timeline timeline = recording.finish();
+    cluster.notes["timeline"] = timeline.to_json();
+    session->provider().commit(cluster.name, cluster.notes);
+    session->refresh();
+    return {session->cluster(), timeline};
+  } catch (Error& error) {
+    auto& owner = session ? session->provider() : *provider;
+    if (options.keep_failed && error.exit_code() != ExitCode::kInterrupted && session) {
+      owner.commit(cluster.name, cluster.notes);
+      error.set_hint(fmt::format("kept, as you asked: `kiln logs {0}`, `kiln exec {0} -- sh`, `kiln destroy {0}`", cluster.name));
+    } else {
+      const bool stop_asked = interrupted();
+      set_interrupted(false);  // removing must not be cut short by the Ctrl-C that asked for it
+      owner.destroy(options.spec.name);
+      set_interrupted(stop_asked);
+    }
+    throw;
+  }
+}
+
+Timeline resize(Session& session, int workers) {
+  if (workers < 0 || workers > 10000) fail_usage("--workers {}: a cluster has 0 to 10000 workers", workers);
+  const provider::Cluster before = session.cluster();
+  Recording recording(fmt::format("resize {} to {} workers", before.name, workers));
+  const double started = now_in_seconds();
+  std::vector<std::string> present = session.workers();
+  // Numbers, not names, decide: worker-10 goes before worker-9.
+  std::sort(present.begin(), present.end(), [](const auto& a, const auto& b) { return std::pair(a.size(), a) < std::pair(b.size(), b); });
+
+  const auto wanted = static_cast<std::size_t>(workers);
+  if (wanted < present.size()) {
+    const std::vector<std::string> leaving(present.begin() + workers, present.end());
+    {
+      Activity removal(fmt::format("remove {}", join(leaving, ", ")));
+      session.provider().remove_nodes(before.name, leaving);
+    }
+    session.refresh();
+    tell_roster(session);
+  } else if (wanted > present.size()) {
+    const auto spec = config::cluster_spec_from_json(before.notes.at("spec"));
+    std::vector<provider::NodeRequest> added;
+    for (int number = 1; added.size() + present.size() < wanted; ++number) {
+      const std::string name = fmt::format("worker-{}", number);
+      if (std::find(present.begin(), present.end(), name) == present.end()) added.push_back({name, "worker", spec.node});
+    }
+    const auto how = create_request(before, image_of(before), added);
+    std::vector<provider::Node> nodes;
+    {
+      Activity machines("machines");
+      nodes = session.provider().add_nodes(before.name, added, how);
+    }
+    try {
+      session.refresh();
+      tell_roster(session);
+      wait_until_ready(session, names_of(nodes), started);
+    } catch (Error&) {
+      const bool stop_asked = interrupted();
+      set_interrupted(false);
+      const auto names = names_of(nodes);
+      session.provider().remove_nodes(before.name, {names.begin(), names.end()});
+      set_interrupted(stop_asked);
+      throw;
+    }
+  }
+  Json notes = session.cluster().notes;
+  notes["spec"]["workers"] = workers;
+  session.provider().commit(before.name, notes);
+  session.refresh();
+  return recording.finish();
+}
+
+void stop(Session& session) {
+  if (session.cluster().state == provider::State::kStopped) return;
+  if (session.cluster().state == provider::State::kRunning) {
+    try {
+      session.ask({{"do", "stop"}, {"timeout", 20}});
+    } catch (const Interrupted&) {
+      throw;
+    } catch (const Error& error) {
+      say(fmt::format("services were not stopped in order: {}", error.message()));
+    }
+  }
+  session.provider().stop(session.cluster().name);
+  session.refresh();
+}
+
+Timeline start(Session& session) {
+  const provider::Cluster before = session.cluster();
+  Recording recording(fmt::format("start {}", before.name));
+  if (before.state == provider::State::kRunning) return recording.finish();
+  const double started = now_in_seconds();
+  {
+    Activity machines("machines");
+    session.provider().start(before.name, create_request(before, image_of(before), {}));
+  }
+  session.refresh();
+  try {
+    wait_until_ready(session, names_of(session.cluster().nodes), started);
+  } catch (Error&) {
+    const bool stop_asked = interrupted();
+    set_interrupted(false);
+    session.provider().stop(before.name);  // as it was before: stopped, its disks whole
+    set_interrupted(stop_asked);
+    throw;
+  }
+  Timeline timeline = recording.finish();
+  Json notes = before.notes;
+  notes["timeline"] = timeline.to_json();
+  session.provider().commit(before.name, notes);
+  session.refresh();
+  return timeline;
+}
+
+bool destroy(const std::string& name) {
+  config::check_cluster_name(name);
+  bool there = false;
+  for (const auto& entry : provider::providers()) {
+    auto provider = entry.make();
+    there = provider->find(name).has_value() || there;
+    provider->destroy(name);  // also what find() does not show: a half-made one
+  }
+  return there;
+}
+
+}  // namespace kiln::cluster
