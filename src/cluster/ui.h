@@ -1,0 +1,18 @@
+// The web pages of a cluster's services, made reachable from this host.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cluster/session.h"
+
+namespace kiln::cluster {
+
+struct WebPage {
+  std::string title, service, node, url;
+};
+
+// Forwards the page of every service that has one (the first node's of its role) and gives their addresses.
+std::vector<WebPage> open_web_pages(Session& session);
+
+}  // namespace kiln::cluster
