@@ -1,0 +1,23 @@
+// The options that describe a cluster, shared by the commands that take them.
+#pragma once
+
+#include "cli/command.h"
+#include "config/cluster_spec.h"
+
+namespace kiln::cli {
+
+// As given; what was not given leaves the spec file's value, or the default.
+struct ClusterOptions {
+  std::string name, file;
+  std::optional<std::string> provider, image, node_memory, master_memory, ttl, deploy_root;
+  std::optional<int> masters, workers;
+  std::optional<double> node_cpus, master_cpus;
+  std::vector<std::string> params;   // MODULE.PARAMETER=VALUE
+  std::vector<std::string> modules;  // folders
+};
+
+void add_cluster_options(CLI::App& app, ClusterOptions& options);
+// File first, options on top. UsageError naming the option.
+config::ClusterSpec to_cluster_spec(const ClusterOptions& options);
+
+}  // namespace kiln::cli
