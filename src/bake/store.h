@@ -3,13 +3,18 @@
 //   HOME/                           /var/lib/kiln for root, ~/.local/share/kiln else, or $KILN_HOME
 //     layers/KEY/fs/                a layer's files, ready for overlayfs (owned by the user's subordinate ids when rootless)
 //     layers/KEY/layer.json         {key, name, module, size_bytes, files, seconds, created, inputs: {…} for --explain}
-//     sources/sha256/DIGEST         a fetched file; sources/tree/KEY/ a folder of files; sources/index/KEY.json what a location gave
+//     layers/KEY/files              the paths in fs/, one line each (layer_files.h): what conflicts are looked for in
+//     logs/KEY.log                  what the scripts that made the layer said
+//     sources/sha256/DIGEST         a fetched file; sources/tree/DIGEST/ a folder of files; sources/index/KEY.json what a location gave
+//     sources/partial/              downloads that were cut, to be resumed
 //     images/NAME.json              a finished image (struct Image)
+//     cache/                        distribution packages; only speed depends on it
 //     tmp/XXXX/                     what is being made; an exclusive flock on tmp/XXXX.lock says by whom; gc removes what nobody locks
-//     locks/KEY                     one maker at a time for each key
+//     locks/KEY                     one maker at a time for each key; locks/gc: shared by bakes, exclusive for gc
 //     clusters/                     the local provider's
 //
 // What is made is made in tmp/ and renamed into place under its lock: at any point a crash leaves the old or the new state.
+// Rejected: a database (two things to keep in step), reference counts (wrong after the first crash).
 #pragma once
 
 #include <cstdint>
@@ -32,7 +37,10 @@ struct Layer {
   std::int64_t size_bytes = 0;
   std::int64_t files = 0;
   double seconds = 0;  // what making it took
+  std::int64_t created = 0;
   Json inputs;         // what the key is a digest of, by name: for --explain
+  Json to_json() const;
+  static Layer from_json(const Json& json);
 };
 
 struct ImageModule {
@@ -50,12 +58,28 @@ struct Image {
   std::string spec_file;
   Json spec;
   std::vector<Layer> layers;  // lowest first
-  std::vector<ImageModule> modules;
+  std::vector<ImageModule> modules;  // in their order
   Json to_json() const;
   static Image from_json(const Json& json);
 };
 
 std::filesystem::path default_home();
+
+// A folder tmp/XXXX of the store in which something is made. Removed at the end of its scope unless released.
+class WorkFolder {
+ public:
+  WorkFolder(std::filesystem::path path, FileLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  WorkFolder(WorkFolder&& other) noexcept : path_(std::move(other.path_)), lock_(std::move(other.lock_)) { other.path_.clear(); }
+  WorkFolder& operator=(WorkFolder&&) = delete;
+  ~WorkFolder();
+  const std::filesystem::path& path() const { return path_; }
+  // It stays where it is, for somebody to look at; the next `kiln gc` removes it.
+  void keep();
+
+ private:
+  std::filesystem::path path_;
+  FileLock lock_;
+};
 
 class Store {
  public:
@@ -64,22 +88,40 @@ class Store {
 
   std::optional<Layer> find_layer(const std::string& key) const;
   std::filesystem::path layer_folder(const std::string& key) const;  // …/layers/KEY/fs
+  std::filesystem::path log_file(const std::string& key) const;      // …/logs/KEY.log
+  // The layer whose files are in WORK/fs (with the list WORK/files) becomes part of the store, in one step.
+  void add_layer(const Layer& layer, const WorkFolder& work);
 
   std::vector<Image> images() const;
   std::optional<Image> find_image(const std::string& name) const;
   void save_image(const Image& image);
-  // Error when a cluster uses it (unless `force`); absent: Error with the nearest name.
-  void remove_image(const std::string& name);
+  // Error when clusters use it (their names in `used_by`), unless `force`; absent: UsageError with the nearest name.
+  // Its layers go with the next collect_garbage().
+  void remove_image(const std::string& name, const std::vector<std::string>& used_by = {}, bool force = false);
 
   // What no image and no cluster refers to: layers, sources not used by any image, interrupted work. Removes it unless `dry_run`.
+  // `extra_roots`: keys of layers that clusters stand on. Error when a bake is running.
   struct Garbage {
     std::string what;
     std::int64_t size_bytes = 0;
   };
+  // Only what crashes and kills left in tmp/ (for `kiln gc`); never waits for a running bake.
+  std::vector<Garbage> collect_interrupted(bool dry_run);
   std::vector<Garbage> collect_garbage(bool dry_run, const std::vector<std::string>& extra_roots);
+
+  // Held by whoever adds to the store or builds on what is in it, so that gc does not take it away meanwhile.
+  FileLock in_use() const;
+  // One maker for each key. Says "waiting for another kiln that makes WHAT" when it has to wait.
+  FileLock lock(const std::string& key, const std::string& what) const;
+  WorkFolder make_work_folder() const;
+  // Makes the store's folder `name` (with parents), and gives its path.
+  std::filesystem::path folder(std::string_view name) const;
 
  private:
   std::filesystem::path home_;
 };
+
+// Removes trees whose files may belong to subordinate ids: in a cell, for an ordinary user. Absent is fine.
+void remove_layer_trees(const std::vector<std::filesystem::path>& trees);
 
 }  // namespace kiln::bake

@@ -29,8 +29,8 @@ struct CommandEntry {
   std::string name;         // "launch", "image list"
   std::string group;        // heading in `kiln --help`
   std::string summary;      // one line, a verb first, no full stop
-  std::string description;  // paragraphs for --help and the docs page
-  std::vector<std::pair<std::string, std::string>> examples;  // command line, what it does
+  std::string description = {};  // paragraphs for --help and the docs page
+  std::vector<std::pair<std::string, std::string>> examples = {};  // command line, what it does
   // Declares the options and gives the function that runs the command once they are parsed.
   std::function<std::function<Response()>(CLI::App&)> define;
   // After so many positional words the rest belongs to somebody else (an application's arguments) and is not parsed. 0: none.

@@ -100,7 +100,9 @@ Json make_notes(const bake::Image& image, const config::ClusterSpec& spec, const
   }
   Json given = Json::array();
   for (const auto& module : params) given.push_back({{"name", module.name}, {"params", module.params}});
-  return {{"spec", config::cluster_spec_to_json(spec)}, {"modules", modules}, {"module_params", given}};
+  Json layers = Json::array();  // roots for `kiln image gc`
+  for (const auto& layer : image.layers) layers.push_back(layer.key);
+  return {{"spec", config::cluster_spec_to_json(spec)}, {"modules", modules}, {"module_params", given}, {"layers", layers}};
 }
 
 std::vector<config::NodeDocument::ModuleParams> params_from_notes(const Json& notes) {
