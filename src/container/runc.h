@@ -19,13 +19,13 @@ struct Bind {
 
 struct ContainerSpec {
   std::string id;
-  std::filesystem::path root;               // mounted already
+  std::filesystem::path root;               // mounted already; /proc, /dev, /sys and an empty /run are mounted in it, then the binds
   std::vector<std::string> argv;
   std::map<std::string, std::string> env;
   std::string hostname;
   std::string directory = "/";
   std::vector<Bind> binds;
-  // "": a new network namespace with loopback only; "host": the cell's own; else the path of a namespace
+  // "": a new network namespace with loopback only; "host": the cell's own (then /sys is empty); else the path of a namespace
   std::string network;
   double cpus = 0;                          // limits; 0: none. Given only where cgroups can be had (root)
   std::int64_t memory_bytes = 0;
