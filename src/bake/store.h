@@ -121,7 +121,5 @@ class Store {
   std::filesystem::path home_;
 };
 
-// Removes trees whose files may belong to subordinate ids: in a cell, for an ordinary user. Absent is fine.
-void remove_layer_trees(const std::vector<std::filesystem::path>& trees);
 
 }  // namespace kiln::bake

@@ -1,0 +1,142 @@
+// Garbage in the store: what is there minus what images and clusters stand on. Nothing is counted while baking; a crash can therefore
+// leave too much, never too little.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "bake/store.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "container/cell.h"
+
+namespace kiln::bake {
+
+namespace {
+
+// What cannot be read (files of subordinate ids) counts as nothing: this is for people.
+std::int64_t size_of_tree(const fs::path& path) {
+  std::int64_t size_bytes = 0;
+  const auto add = [&](const fs::path& file) {
+    struct stat status;
+    if (::lstat(file.c_str(), &status) == 0) size_bytes += static_cast<std::int64_t>(status.st_blocks) * 512;
+  };
+  add(path);
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, error);
+       it != fs::recursive_directory_iterator(); it.increment(error)) {
+    if (error) break;
+    add(it->path());
+  }
+  return size_bytes;
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) entries.push_back(entry.path());
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+struct Roots {
+  std::set<std::string> layers;
+  std::set<std::string> sources;  // digests
+  std::set<std::string> records;  // keys in sources/index
+};
+
+void add_layer_roots(Roots& roots, const Layer& layer) {
+  roots.layers.insert(layer.key);
+  if (!layer.inputs.is_object()) return;
+  if (const auto sources = layer.inputs.find("sources"); sources != layer.inputs.end() && sources->is_object()) {
+    for (const auto& [name, digest] : sources->items()) {
+      if (digest.is_string()) roots.sources.insert(digest.get<std::string>());
+    }
+  }
+}
+
+Roots find_roots(const Store& store, const std::vector<std::string>& extra_layers) {
+  Roots roots;
+  for (const auto& image : store.images()) {
+    for (const auto& layer : image.layers) add_layer_roots(roots, layer);
+  }
+  for (const auto& key : extra_layers) {
+    roots.layers.insert(key);
+    if (const auto layer = store.find_layer(key)) add_layer_roots(roots, *layer);
+  }
+  return roots;
+}
+
+}  // namespace
+
+std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vector<std::string>& extra_roots) {
+  if (!fs::exists(home_)) return {};
+  const auto alone = FileLock::try_now(folder("locks") / "gc");
+  if (!alone) {
+    Error error("cannot collect garbage: a bake is running on this store");
+    error.set_hint("try again when it has ended");
+    throw error;
+  }
+  Roots roots = find_roots(*this, extra_roots);
+
+  std::vector<Garbage> garbage;
+  std::vector<fs::path> doomed;
+  const auto condemn = [&](const std::string& what, const fs::path& path) {
+    garbage.push_back({what, size_of_tree(path)});
+    doomed.push_back(path);
+  };
+
+  for (const auto& path : entries_of(home_ / "layers")) {
+    if (roots.layers.count(path.filename()) != 0) continue;
+    std::string name = path.filename().native().substr(0, 12);
+    try {
+      if (const auto layer = find_layer(path.filename())) name = layer->name + " (" + name + ")";
+    } catch (const Error&) {
+      // A damaged record is garbage as well.
+    }
+    condemn("layer " + name, path);
+  }
+  for (const auto& path : entries_of(home_ / "logs")) {
+    if (roots.layers.count(path.stem()) == 0) condemn("log " + path.filename().native(), path);
+  }
+  // A record tells which digest a location gave; it is needed as long as that digest is.
+  for (const auto& path : entries_of(home_ / "sources/index")) {
+    const Json record = Json::parse(read_file(path), nullptr, false);
+    const std::string digest = record.is_object() ? record.value("digest", "") : "";
+    if (roots.sources.count(digest) == 0) condemn("record of a source " + path.filename().native(), path);
+    if (record.is_object() && roots.sources.count(digest) != 0) {
+      for (const auto& file : record.value("files", Json::array())) roots.sources.insert(file.value("sha256", ""));
+    }
+  }
+  for (const char* kind : {"sha256", "tree"}) {
+    for (const auto& path : entries_of(home_ / "sources" / kind)) {
+      if (roots.sources.count(path.filename()) == 0) condemn("source " + path.filename().native().substr(0, 12), path);
+    }
+  }
+  for (const auto& path : entries_of(home_ / "sources/partial")) condemn("interrupted download " + path.filename().native(), path);
+  for (const auto& path : entries_of(home_ / "cache")) condemn("cache of " + path.filename().native(), path);
+  for (const auto& path : entries_of(home_ / "images")) {
+    if (path.extension() != ".json") condemn("interrupted write " + path.filename().native(), path);
+  }
+  // Work that somebody still holds the lock of is not interrupted: launch makes things here too.
+  for (const auto& path : entries_of(home_ / "tmp")) {
+    if (path.extension() == ".lock") {
+      if (!fs::exists(fs::path(path).replace_extension()) && FileLock::try_now(path)) doomed.push_back(path);
+    } else if (FileLock::try_now(path.native() + ".lock")) {
+      condemn("interrupted work " + path.filename().native(), path);
+      doomed.push_back(path.native() + ".lock");
+    }
+  }
+  if (dry_run) return garbage;
+
+  // A layer without its record is none: it goes first, so that a crash here leaves no half layer that looks whole.
+  for (const auto& path : doomed) ::unlink((path / "layer.json").c_str());
+  for (const auto& path : doomed) container::remove_tree_in_cell(path);
+  for (const auto& path : entries_of(home_ / "locks")) {
+    if (path.filename() != "gc") ::unlink(path.c_str());
+  }
+  return garbage;
+}
+
+}  // namespace kiln::bake
