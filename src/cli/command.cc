@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "cli/docs.h"
 #include "cli/terminal.h"
 
 namespace kiln::cli {
@@ -197,6 +198,10 @@ int dispatch(std::vector<std::string> words) {
   }
   if (words[0] == "--version" || words[0] == "version") {
     print_out("kiln " KILN_VERSION "\n");
+    return 0;
+  }
+  if (words[0] == "__docs" && words.size() == 2) {  // for `make docs` and `make install`
+    write_docs(words[1]);
     return 0;
   }
   if (words[0] == "help") {
