@@ -9,8 +9,7 @@
 //   master: {cpus: 1, memory: 1g}    # where masters differ
 //   modules: [spark: {worker_memory: 1g}]   # parameters at launch
 //   ttl: 8h
-//   deploy_root: ./deploy
-//   files: …
+//   deploy_root: ./deploy            # relative to the file, as is an image given as a spec file
 #pragma once
 
 #include <chrono>
@@ -41,6 +40,9 @@ struct ClusterSpec {
   std::optional<std::chrono::seconds> ttl;
   std::optional<std::filesystem::path> deploy_root;
 };
+
+inline constexpr int kMaxMasters = 9;
+inline constexpr int kMaxWorkers = 5000;
 
 ClusterSpec load_cluster_spec(const std::filesystem::path& file);
 ClusterSpec parse_cluster_spec(const std::string& file, const std::string& text);

@@ -3,7 +3,8 @@
 //   name: spark
 //   summary: Apache Spark on Debian 13
 //   extends: base.yaml            # another spec, relative to this one: its base, modules and packages, ours on top
-//   base: {debian: trixie}        # or {ubuntu: noble}, {tarball: path, sha256: …}; mirror: URL
+//   base: {debian: trixie}        # or {ubuntu: noble}, {tarball: path, sha256: …, suite: …}; mirror: URL
+//   architecture: amd64           # or arm64; default: this machine's
 //   packages: [less, vim-tiny]    # beyond what the modules name
 //   modules:                      # in any order; required ones are added
 //     - java
@@ -11,10 +12,14 @@
 //   warm: true                    # run the modules' warm.sh
 //   targets: [rootfs]
 //   epoch: 1767225600             # SOURCE_DATE_EPOCH; default: fixed in kiln
+//
+// With `extends`: packages and modules are the other spec's, then ours (a module in both gets both's parameters, ours win); any
+// other key is ours where given, else the other's. `name` is always ours.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -27,7 +32,7 @@ namespace kiln::config {
 struct BaseSpec {
   enum class Kind { kDebian, kUbuntu, kTarball };
   Kind kind = Kind::kDebian;
-  std::string suite;    // trixie, bookworm, noble …
+  std::string suite;    // trixie, bookworm, noble …; a tarball's may be empty
   std::string mirror;   // empty: the tool's default
   std::string tarball;  // absolute path
   std::string sha256;
@@ -35,7 +40,9 @@ struct BaseSpec {
 
 struct ModuleChoice {
   std::string name;
-  Values params;  // given by the spec; the manifest's defaults fill the rest
+  Values params;     // given by the spec; the manifest's defaults fill the rest
+  Place place = {};  // where it was written, if it was
+  std::map<std::string, Place> param_places = {};
 };
 
 struct ImageSpec {
@@ -43,7 +50,7 @@ struct ImageSpec {
   std::string summary;
   std::filesystem::path file;  // absolute
   BaseSpec base;
-  std::string architecture;    // amd64, arm64; default: this machine's
+  std::string architecture;  // amd64, arm64; default: this machine's
   std::vector<std::string> packages;
   std::vector<ModuleChoice> modules;
   bool warm = true;
@@ -53,15 +60,28 @@ struct ImageSpec {
 
 ImageSpec load_image_spec(const std::filesystem::path& file);
 ImageSpec parse_image_spec(const std::string& file, const std::string& text);
+// With the text of extended specs by `read` instead of from disk.
+ImageSpec parse_image_spec(const std::string& file, const std::string& text,
+                           const std::function<std::string(const std::string& file)>& read);
 Json image_spec_to_json(const ImageSpec& spec);
+
+// What `targets:` may hold.
+const std::vector<std::string>& known_targets();
+// UsageError, at its place in the spec, for a parameter that the module does not have, with the nearest one as the hint.
+void check_module_choice(const ModuleChoice& choice, const Module& manifest);
 
 // What a distribution's suite brings by itself, for {java_version} and {python_version}: its newest Java with long-term support
 // that Spark runs on, and its python3. Throws UsageError for a suite that kiln does not know, with those it does.
+// Both are empty for a tarball that says no suite.
 struct SuiteFacts {
   std::string java_version;
   std::string python_version;
 };
 SuiteFacts suite_facts(const BaseSpec& base);
+// bake_placeholders() and their values. What is not known (a tarball's suite) is left out, so that expand() names whoever needs it.
+Values builtin_values(const BaseSpec& base, const std::string& architecture);
+// This machine's: amd64 or arm64, or as uname calls it.
+std::string host_architecture();
 
 // Folders in which modules and specs are looked for, in order: --modules, $KILN_MODULES (':'-separated), the source tree or
 // PREFIX/share/kiln that the running program belongs to.
@@ -72,6 +92,9 @@ struct SearchPath {
 };
 // The module's folder; UsageError with the nearest name when there is none.
 std::filesystem::path find_module(const SearchPath& path, const std::string& name);
+// The same for one that a spec asks for: the error points at its place there.
+std::filesystem::path find_module(const SearchPath& path, const ModuleChoice& choice);
+// Every module's folder, by name; a name in an earlier folder of the path hides the same one in a later.
 std::vector<std::filesystem::path> list_modules(const SearchPath& path);
 // "spark" or "images/spark.yaml" or a path → the spec's file.
 std::filesystem::path find_image_spec(const std::string& name_or_path);

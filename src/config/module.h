@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "config/diagnostic.h"
 
 namespace kiln::config {
 
@@ -35,14 +36,14 @@ struct SourceSpec {
 struct Ready {
   enum class Kind { kStarted, kHttp, kTcp, kExec, kLog };
   Kind kind = Kind::kStarted;
-  std::string target;    // http: URL; tcp: port or host:port; exec: command; log: text that a line of the service's output contains
-  std::string contains;  // http: the body must contain it
+  std::string target;         // http: URL; tcp: port or host:port; exec: command; log: text that a line of the service's output contains
+  std::string contains;       // http: the body must contain it
   int timeout_seconds = 120;  // from the service's start; then it has failed
 };
 
 struct Service {
-  std::string name;                // without the module's
-  std::string on = "all";          // master, worker, all
+  std::string name;        // without the module's
+  std::string on = "all";  // master, worker, all
   std::string user = "root";
   std::string exec;
   std::string directory = "/";
@@ -60,6 +61,13 @@ struct Service {
   std::string stop_signal = "TERM";
   int stop_timeout_seconds = 10;
 };
+
+// The words that a service's `on`, `restart` and `stop.signal` may be.
+const std::vector<std::string>& service_roles();
+const std::vector<std::string>& restart_policies();
+const std::vector<std::string>& stop_signals();
+// A day: whoever waits longer for a service waits for ever.
+inline constexpr int kMaxServiceSeconds = 86400;
 
 // A command that users run on the first master: `kiln submit`, `kiln shell NAME pyspark` …
 struct NodeCommand {
@@ -90,13 +98,28 @@ Module parse_module(const std::string& name, const std::string& file, const std:
 // placeholders, services that wait for each other or for one that is not there. Empty: it is right.
 std::vector<std::string> check_module(const std::filesystem::path& folder);
 
+// The same, each with its place and hint, for whoever shows the lines themselves.
+std::vector<ConfigError> find_module_problems(const std::filesystem::path& folder);
+
+// The form that travels inside images. Members have the manifest's names; lists stand where order counts; what has its default is left out.
 Json module_to_json(const Module& module);
 Module module_from_json(const Json& json);  // Error naming the member
 
 using Values = std::map<std::string, std::string>;
 // Replaces {name} by its value, {{ and }} by braces. Error for a name that has no value ("unknown placeholder '{x}' in '…'").
 std::string expand(const std::string& text, const Values& values);
+// The names in braces, in order. Error for a brace that is neither doubled nor part of one.
+std::vector<std::string> placeholders(const std::string& text);
+// What stands for itself everywhere, and what does in services and commands only (docs/modules.md). No parameter may be called so.
+const std::vector<std::string>& bake_placeholders();
+const std::vector<std::string>& node_placeholders();
 // true, yes, on, 1 → true; false, no, off, 0, "" → false; else Error.
 bool is_enabled(const std::string& text);
+
+// "worker_memory" → "WORKER_MEMORY": the end of KILN_PARAM_… and KILN_SOURCE_….
+std::string variable_name(const std::string& name);
+// Every parameter of the module: the given value, else the default with `builtins` ({java_version} …) filled in.
+// Error for a given one that the module does not have, with the nearest as the hint.
+Values effective_params(const Module& module, const Values& given, const Values& builtins);
 
 }  // namespace kiln::config

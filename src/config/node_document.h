@@ -1,14 +1,15 @@
 // The node document: the one JSON object a node boots from. Format, version 1:
 //
 //   { "kiln": 1, "cluster": "demo", "node": "worker-1", "role": "worker", "address": "10.88.0.3",
-//     "masters": [{"name": "master-1", "address": "10.88.0.2"}],
-//     "nodes":   [{"name": "master-1", "role": "master", "address": "10.88.0.2"}, …],     // as far as they are known; the masters' agents tell the rest
+//     "nodes":   [{"name": "master-1", "role": "master", "address": "10.88.0.2"}, …],     // all masters, others as far as they are known;
+//                                                                                       // the masters' agents tell the rest
 //     "modules": [{"name": "spark", "params": {"worker_memory": "1g"}}],                // parameters that differ from the image's
 //     "cpus": 2, "memory_bytes": 2147483648,
-//     "secret": "<64 hex>", "channel_port": 7077, "lease_until": 1767225600 }
+//     "secret": "<64 hex>", "channel_port": 7099, "lease_until": 1767225600 }
 //
-// It fits EC2's 16 KiB of user data with a thousand nodes left out of "nodes". It holds the cluster's secret: 0600, root only.
-// Rejected: YAML (the agent would need a parser), one file a setting (not one atomic write).
+// Members with their default (no modules, no limits, no lease) may be left out. It fits EC2's 16 KiB of user data with a thousand nodes
+// left out of "nodes". It holds the cluster's secret: 0600, root only. Rejected: YAML (the agent would need a parser), one file a setting
+// (not one atomic write).
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,240 @@
+// Reads image specs. A spec and those it extends are read one by one into `Layered`, which remembers what was given, and laid over each
+// other.
+#include "config/image_spec.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "config/manifest.h"
+#include "config/module_choice.h"
+#include "config/names.h"
+
+namespace kiln::config {
+
+namespace {
+
+using Reader = std::function<std::string(const std::string& file)>;
+
+// A chain longer than this is a mistake; each link reads a file.
+constexpr std::size_t kMaxExtends = 16;
+// Archive formats bound what a file's time may be: ZIP (jars) starts in 1980, and GPT, FAT and tar hold at least until 2107.
+constexpr std::int64_t kMinEpoch = 315532800, kMaxEpoch = 4354819199;
+
+const std::vector<std::string> kSpecKeys = {"name",     "summary", "extends", "base",    "architecture",
+                                            "packages", "modules", "warm",    "targets", "epoch"};
+
+struct Layered {
+  std::optional<std::string> name, summary, architecture;
+  std::optional<BaseSpec> base;
+  std::vector<std::string> packages;
+  std::vector<ModuleChoice> modules;
+  std::optional<bool> warm;
+  std::optional<std::vector<std::string>> targets;
+  std::optional<std::int64_t> epoch;
+};
+
+bool is_url(const std::string& text) { return text.starts_with("https://") || text.starts_with("http://") || text.starts_with("file:///"); }
+
+BaseSpec read_base(const Value& value, const fs::path& folder) {
+  if (!value.is_map()) {
+    const bool is_word = value.is_scalar();
+    value.fail("'base' must be a map",
+               is_word ? "write 'base: {debian: " + value.as_string("'base'") + "}'" : "write 'base: {debian: trixie}'");
+  }
+  value.only_keys("'base'", {"debian", "ubuntu", "tarball", "mirror", "sha256", "suite"});
+  BaseSpec base;
+  std::string kind_key;
+  for (const auto& [key, kind] :
+       {std::pair{"debian", BaseSpec::Kind::kDebian}, {"ubuntu", BaseSpec::Kind::kUbuntu}, {"tarball", BaseSpec::Kind::kTarball}}) {
+    const Value given = value[key];
+    if (given.is_null()) continue;
+    if (!kind_key.empty()) given.fail_at_key(fmt::format("a base is either '{}' or '{}'", kind_key, key));
+    kind_key = key;
+    base.kind = kind;
+    const std::string text = given.as_string(fmt::format("'{}'", key));
+    if (kind == BaseSpec::Kind::kTarball) {
+      if (text.empty()) given.fail("'tarball' is empty");
+      if (is_url(text))
+        given.fail("'tarball' must be a file on this machine, found " + in_quotes(text), "fetch it first, and give its 'sha256' with it");
+      base.tarball = (folder / text).lexically_normal().string();
+    } else {
+      base.suite = text;
+      given.at_this_place([&] { suite_facts(base); });
+    }
+  }
+  if (kind_key.empty()) value.fail("'base' names no base", "one of debian, ubuntu, tarball");
+  const bool tarball = base.kind == BaseSpec::Kind::kTarball;
+  if (const Value suite = value["suite"]; !suite.is_null()) {
+    if (!tarball) suite.fail_at_key("'suite' goes with 'tarball' only", "write '" + kind_key + ": SUITE'");
+    base.suite = suite.as_string("'suite'");
+    suite.at_this_place([&] { suite_facts(base); });
+  }
+  if (const Value digest = value["sha256"]; !digest.is_null()) {
+    if (!tarball) digest.fail_at_key("'sha256' goes with 'tarball' only", "packages are verified by the distribution's own signatures");
+    base.sha256 = read_digest(digest, "'sha256'", 256);
+  }
+  if (const Value mirror = value["mirror"]; !mirror.is_null()) {
+    if (tarball) mirror.fail_at_key("'mirror' does not go with 'tarball'");
+    base.mirror = mirror.as_string("'mirror'");
+    if (!is_url(base.mirror) || base.mirror.find_first_of(" \t\n") != std::string::npos) {
+      mirror.fail(in_quotes(base.mirror) + " is no URL of a mirror", "https://…, http://… or file:///…");
+    }
+  }
+  return base;
+}
+
+std::string read_architecture(const Value& value) {
+  const std::string text = value.as_string("'architecture'");
+  if (text == "x86_64") value.fail("'architecture' cannot be 'x86_64'", "did you mean 'amd64'?");
+  if (text == "aarch64") value.fail("'architecture' cannot be 'aarch64'", "did you mean 'arm64'?");
+  return value.as_word("'architecture'", {"amd64", "arm64"});
+}
+
+std::vector<std::string> read_targets(const Value& value) {
+  std::vector<std::string> targets;
+  for (const auto& item : value.as_scalars("'targets'")) {
+    const std::string target = item.as_string("a target");
+    const auto& known = known_targets();
+    if (std::find(known.begin(), known.end(), target) == known.end())
+      item.fail("unknown target " + in_quotes(target), did_you_mean_or_list(target, known));
+    if (std::find(targets.begin(), targets.end(), target) != targets.end()) item.fail("target " + in_quotes(target) + " is named twice");
+    targets.push_back(target);
+  }
+  if (targets.empty()) value.fail("'targets' is an empty list", "one of " + join(known_targets(), ", "));
+  return targets;
+}
+
+Layered read_one(const Value& root, const fs::path& folder) {
+  root.only_keys("the image spec", kSpecKeys);
+  Layered spec;
+  const auto given = [&](const char* key) -> std::optional<Value> {
+    Value value = root[key];
+    return value.is_null() ? std::nullopt : std::optional<Value>(std::move(value));
+  };
+  if (const auto value = given("name")) {
+    spec.name = value->as_string("'name'");
+    value->at_this_place([&] { check_image_name(*spec.name); });
+  }
+  if (const auto value = given("summary")) spec.summary = value->as_string("'summary'");
+  if (const auto value = given("base")) spec.base = read_base(*value, folder);
+  if (const auto value = given("architecture")) spec.architecture = read_architecture(*value);
+  if (const auto value = given("packages")) {
+    for (const auto& item : value->as_scalars("'packages'")) spec.packages.push_back(read_package_name(item, nullptr));
+  }
+  spec.modules = read_module_choices(root["modules"]);
+  if (const auto value = given("warm")) spec.warm = value->as_bool("'warm'");
+  if (const auto value = given("targets")) spec.targets = read_targets(*value);
+  if (const auto value = given("epoch")) spec.epoch = value->as_int("'epoch'", kMinEpoch, kMaxEpoch);
+  return spec;
+}
+
+Layered lay_over(Layered under, Layered over) {
+  const auto take = [](auto& below, auto& above) {
+    if (above) below = std::move(above);
+  };
+  under.name = std::move(over.name);
+  take(under.summary, over.summary);
+  take(under.architecture, over.architecture);
+  take(under.base, over.base);
+  take(under.warm, over.warm);
+  take(under.targets, over.targets);
+  take(under.epoch, over.epoch);
+  std::set<std::string> there(under.packages.begin(), under.packages.end());
+  for (auto& package : over.packages) {
+    if (there.insert(package).second) under.packages.push_back(std::move(package));
+  }
+  under.modules = merge_module_choices(std::move(under.modules), over.modules);
+  return under;
+}
+
+std::string chain_words(const std::vector<std::string>& chain, const std::string& last) {
+  std::string words;
+  for (const auto& file : chain) words += fs::path(file).filename().string() + " → ";
+  return words + fs::path(last).filename().string();
+}
+
+// `chain`: the absolute paths of the files that led here, this one the last.
+Layered read_layered(const Value& root, std::vector<std::string> chain, const Reader& read) {
+  const fs::path folder = fs::path(chain.back()).parent_path();
+  Layered own = read_one(root, folder);
+  const Value extends = root["extends"];
+  if (extends.is_null()) return own;
+  const std::string named = extends.as_string("'extends'");
+  if (named.empty()) extends.fail("'extends' is empty");
+  const std::string file = (folder / named).lexically_normal().string();
+  if (std::find(chain.begin(), chain.end(), file) != chain.end())
+    extends.fail("image specs extend each other: " + chain_words(chain, file));
+  if (chain.size() >= kMaxExtends)
+    extends.fail(fmt::format("image specs extend each other more than {} deep: {}", kMaxExtends, chain_words(chain, file)));
+  const std::string text = extends.at_this_place([&] { return read(file); });
+  const std::string context = "reading '" + named + "', which " + in_quotes(fs::path(chain.back()).filename().string()) + " extends";
+  chain.push_back(file);
+  Layered under = with_context(context, [&] {
+    const Value parent = Value::parse(file, text);
+    if (parent.is_null()) parent.fail("the image spec is empty");
+    return read_layered(parent, chain, read);
+  });
+  return lay_over(std::move(under), std::move(own));
+}
+
+}  // namespace
+
+ImageSpec parse_image_spec(const std::string& file, const std::string& text, const Reader& read) {
+  const Value root = Value::parse(file, text);
+  if (root.is_null()) root.fail("the image spec is empty", "it needs at least 'name: …' and 'base: {debian: trixie}'");
+  if (!root.is_map()) root.as_map("the image spec");
+  root.only_keys("the image spec", kSpecKeys);
+  root.required("the image spec", "name");
+
+  const std::string whole = fs::absolute(file).lexically_normal().string();
+  Layered layered = read_layered(root, {whole}, read);
+  if (!layered.base) root.required("the image spec", "base");
+
+  ImageSpec spec;
+  spec.name = *layered.name;
+  spec.summary = layered.summary.value_or("");
+  spec.file = whole;
+  spec.base = *layered.base;
+  spec.architecture = layered.architecture.value_or(host_architecture());
+  spec.packages = std::move(layered.packages);
+  spec.modules = std::move(layered.modules);
+  spec.warm = layered.warm.value_or(spec.warm);
+  spec.targets = layered.targets.value_or(std::vector<std::string>{"rootfs"});
+  spec.epoch = layered.epoch.value_or(spec.epoch);
+  return spec;
+}
+
+ImageSpec parse_image_spec(const std::string& file, const std::string& text) { return parse_image_spec(file, text, read_config_file); }
+
+ImageSpec load_image_spec(const fs::path& file) { return parse_image_spec(file.string(), read_config_file(file.string())); }
+
+Json image_spec_to_json(const ImageSpec& spec) {
+  Json base = Json::object();
+  switch (spec.base.kind) {
+    case BaseSpec::Kind::kDebian:
+      base["debian"] = spec.base.suite;
+      break;
+    case BaseSpec::Kind::kUbuntu:
+      base["ubuntu"] = spec.base.suite;
+      break;
+    case BaseSpec::Kind::kTarball:
+      base["tarball"] = spec.base.tarball;
+      if (!spec.base.suite.empty()) base["suite"] = spec.base.suite;
+      break;
+  }
+  if (!spec.base.mirror.empty()) base["mirror"] = spec.base.mirror;
+  if (!spec.base.sha256.empty()) base["sha256"] = spec.base.sha256;
+  Json modules = Json::array();
+  for (const auto& module : spec.modules) {
+    modules.push_back(module.params.empty() ? Json(module.name) : Json{{module.name, module.params}});
+  }
+  // The same members as the file has: what is stored with an image can be written out as a spec again (JSON is YAML).
+  return {{"name", spec.name},         {"summary", spec.summary}, {"base", base},      {"architecture", spec.architecture},
+          {"packages", spec.packages}, {"modules", modules},      {"warm", spec.warm}, {"targets", spec.targets},
+          {"epoch", spec.epoch}};
+}
+
+}  // namespace kiln::config
