@@ -1,0 +1,11 @@
+// Where kiln keeps what is the user's: images, layers, clusters.
+#pragma once
+
+#include <filesystem>
+
+namespace kiln {
+
+// $KILN_HOME, else /var/lib/kiln for root and $XDG_DATA_HOME/kiln or ~/.local/share/kiln for others. Absolute; not made.
+std::filesystem::path home_folder();
+
+}  // namespace kiln
