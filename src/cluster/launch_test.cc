@@ -1,0 +1,163 @@
+#include "cluster/launch.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/interrupt.h"
+#include "cluster/fake_provider.h"
+
+namespace kiln::cluster {
+namespace {
+
+using testing::fake_world;
+
+class Launch : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ::setenv("KILN_HOME", home_.path().c_str(), 1);
+    testing::reset_fake_world();
+    bake::Image image;
+    image.name = "toy";
+    image.digest = std::string(64, 'a');
+    bake::ImageModule module;
+    module.manifest.name = "spark";
+    module.manifest.params["memory"] = {"1g", "heap"};
+    module.params["memory"] = "1g";
+    image.modules.push_back(module);
+    bake::Store().save_image(image);
+    options_.spec.name = "demo";
+    options_.spec.provider = "fake";
+    options_.spec.image = "toy";
+  }
+
+  // The error's words, or "" when it went well.
+  std::string launch_error() {
+    try {
+      launch(options_);
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+
+  TemporaryFolder home_;
+  LaunchOptions options_;
+};
+
+TEST_F(Launch, IsDoneWhenEveryNodeHasSaidThatItIsReady) {
+  const auto result = launch(options_);
+  EXPECT_EQ(result.cluster.state, provider::State::kRunning);
+  EXPECT_EQ(result.cluster.nodes.size(), 3u);
+  EXPECT_EQ(result.cluster.secret.size(), 64u);
+  EXPECT_EQ(fake_world().calls, (std::vector<std::string>{"create demo", "connect master-1", "commit demo"}));
+  EXPECT_TRUE(result.cluster.notes.contains("timeline"));
+}
+
+TEST_F(Launch, AServiceThatFailsIsNamedWithItsLastWordsAndNothingIsLeft) {
+  fake_world().events = {testing::node_ready("master-1"), testing::service_failed("worker-2", "spark.worker", "line one\nno memory")};
+  const auto words = launch_error();
+  EXPECT_NE(words.find("service spark.worker failed on worker-2"), std::string::npos) << words;
+  EXPECT_NE(words.find("no memory"), std::string::npos) << words;
+  EXPECT_TRUE(fake_world().clusters.empty());
+}
+
+TEST_F(Launch, WithKeepTheFailedClusterStays) {
+  fake_world().events = {testing::service_failed("worker-2", "spark.worker", "x")};
+  options_.keep_failed = true;
+  EXPECT_NE(launch_error(), "");
+  EXPECT_EQ(fake_world().clusters.count("demo"), 1u);
+}
+
+// Whatever call to the provider fails, nothing is left and the fault is told.
+TEST_F(Launch, AFaultAtAnyCallLeavesNothing) {
+  int faults = 0;
+  for (int at = 0;; ++at) {
+    testing::reset_fake_world();
+    fake_world().fail_at = at;
+    const auto words = launch_error();
+    if (words.empty()) break;
+    ++faults;
+    EXPECT_NE(words.find("injected fault"), std::string::npos) << words;
+    EXPECT_TRUE(fake_world().clusters.empty()) << "fault " << at;
+  }
+  EXPECT_EQ(faults, 3);
+}
+
+TEST_F(Launch, AMasterThatGoesAwayIsAnError) {
+  fake_world().events.clear();
+  fake_world().close_after_events = true;
+  EXPECT_NE(launch_error().find("closed the event stream"), std::string::npos);
+  EXPECT_TRUE(fake_world().clusters.empty());
+}
+
+TEST_F(Launch, CtrlCRemovesWhatWasStarted) {
+  fake_world().events.clear();  // would wait for ever
+  std::jthread interrupter([] {
+    while (fake_world().calls.size() < 2) std::this_thread::yield();
+    set_interrupted(true);
+  });
+  EXPECT_THROW(launch(options_), Interrupted);
+  set_interrupted(false);
+  EXPECT_TRUE(fake_world().clusters.empty());
+}
+
+TEST_F(Launch, WrongWordsCreateNothing) {
+  launch(options_);
+  fake_world().calls.clear();
+  EXPECT_THROW(launch(options_), UsageError);  // the name is taken
+  options_.spec.name = "other";
+  options_.spec.modules = {{"spork", {}}};
+  EXPECT_NE(launch_error().find("no module 'spork'"), std::string::npos);
+  options_.spec.modules = {{"spark", {{"memroy", "2g"}}}};
+  EXPECT_NE(launch_error().find("no parameter 'memroy'"), std::string::npos);
+  options_.spec.modules.clear();
+  options_.spec.provider = "fkae";
+  EXPECT_THROW(launch(options_), UsageError);
+  EXPECT_TRUE(fake_world().calls.empty());
+}
+
+TEST_F(Launch, ResizeAddsTheFreeNumbersAndRemovesTheHighest) {
+  launch(options_);
+  auto session = Session::open_running("demo");
+  resize(session, 4);
+  EXPECT_EQ(session.workers(), (std::vector<std::string>{"worker-1", "worker-2", "worker-3", "worker-4"}));
+  fake_world().calls.clear();
+  resize(session, 1);
+  EXPECT_EQ(fake_world().calls.front(), "remove_nodes worker-2 worker-3 worker-4");
+  EXPECT_EQ(session.workers(), (std::vector<std::string>{"worker-1"}));
+}
+
+TEST_F(Launch, AResizeThatFailsTakesItsNewNodesAwayAgain) {
+  launch(options_);
+  auto session = Session::open_running("demo");
+  fake_world().events = {testing::service_failed("worker-3", "spark.worker", "x")};
+  EXPECT_THROW(resize(session, 3), Error);
+  session.refresh();
+  EXPECT_EQ(session.workers().size(), 2u);
+}
+
+TEST_F(Launch, StopAsksTheAgentsFirstAndStartBringsTheSameNodes) {
+  launch(options_);
+  auto session = Session::open("demo");
+  stop(session);
+  EXPECT_EQ(session.cluster().state, provider::State::kStopped);
+  EXPECT_EQ(fake_world().requests.back().at("do"), "stop");
+  EXPECT_THROW(Session::open_running("demo"), Error);
+  start(session);
+  EXPECT_EQ(session.cluster().state, provider::State::kRunning);
+  EXPECT_EQ(session.cluster().nodes.size(), 3u);
+}
+
+TEST_F(Launch, DestroyingWhatIsNotThereIsDone) {
+  EXPECT_FALSE(destroy("demo"));
+  launch(options_);
+  EXPECT_TRUE(destroy("demo"));
+  EXPECT_THROW(Session::open("demo"), UsageError);
+}
+
+}  // namespace
+}  // namespace kiln::cluster
