@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""wait.py SECONDS URL TEXT: waits until the page at URL has TEXT in it. wait.py SECONDS PORT: until the port is open."""
+import socket
+import sys
+import time
+import urllib.request
+
+
+def ready(target, text):
+    try:
+        if target.isdigit():
+            socket.create_connection(("localhost", int(target)), 1).close()
+            return True
+        with urllib.request.urlopen(target, timeout=5) as page:
+            return text in page.read().decode()
+    except OSError:
+        return False
+
+
+target, text = sys.argv[2], (sys.argv + [""])[3]
+end = time.monotonic() + float(sys.argv[1])
+while not ready(target, text):
+    if time.monotonic() > end:
+        sys.exit(f"wait.py: {target} was not ready after {sys.argv[1]} s")
+    time.sleep(0.02)  # between two looks; the condition is above
