@@ -41,6 +41,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_full() const { return backlog_bytes() > kHighWaterBytes; }
   bool is_open() const { return open_ && !closed_; }
   bool is_closed() const { return closed_; }
+  bool was_open() const { return open_; }
   // Back-pressure on the peer. Its hanging up is noticed all the same.
   void pause_reading(bool pause);
 
