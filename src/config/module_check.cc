@@ -67,8 +67,6 @@ void check_script(const fs::path& path, Problems& problems) {
     if (!fs::is_regular_file(fs::status(path, code))) refuse({}, "a script must be a regular file");
     if (::access(file.c_str(), R_OK) != 0) refuse({}, "cannot read the script: " + errno_text(errno), "chmod a+r " + shell_quote(file));
     script = read_file(path);
-  });
-  problems.attempt([&] {
     // "/bin/sh^M: not found" on the node is a riddle; here it is a line.
     if (const std::size_t cr = first_line(script).find('\r'); cr != std::string::npos) {
       refuse({1, static_cast<int>(cr) + 1}, "the lines end with CR LF", "save the script with Unix line ends");

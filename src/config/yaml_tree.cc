@@ -42,6 +42,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
     check_tag(mark, tag);
+    check_closed(mark);
     leaf(YamlItem::Kind::kScalar, mark, anchor, value);
   }
 
@@ -82,6 +83,23 @@ class TreeBuilder : public YAML::EventHandler {
 
   void check_tag(const YAML::Mark& mark, const std::string& tag) const {
     if (!is_plain_tag(tag)) fail(position_of(mark), "tag " + in_quotes(tag) + " means nothing here", "remove the tag");
+  }
+
+  // yaml-cpp takes the end of the file for a closing quote when a line end is before it.
+  void check_closed(const YAML::Mark& mark) const {
+    const std::string& text = source_.text;
+    std::size_t start = mark.is_null() ? text.size() : static_cast<std::size_t>(mark.pos);
+    // An anchor or tag may stand before the quote.
+    while (start < text.size() && (text[start] == '&' || text[start] == '!')) {
+      start = text.find_first_not_of(" \t", std::min(text.find_first_of(" \t\r\n", start), text.size()));
+    }
+    if (start >= text.size() || (text[start] != '"' && text[start] != '\'')) return;
+    for (std::size_t i = start + 1; i < text.size(); ++i) {
+      const bool doubled = text[start] == '\'' && text.compare(i, 2, "''") == 0;
+      if (text[i] == text[start] && !doubled) return;
+      if (doubled || (text[start] == '"' && text[i] == '\\')) ++i;
+    }
+    fail(position_of(mark), "a quote is opened here and never closed");
   }
 
   void check_total(Position at) const {
