@@ -17,7 +17,6 @@ std::filesystem::path home_folder() {
   };
   if (const auto chosen = variable("KILN_HOME"); !chosen.empty()) return std::filesystem::absolute(chosen).lexically_normal();
   if (::geteuid() == 0) return "/var/lib/kiln";
-  if (const auto data = variable("XDG_DATA_HOME"); data.is_absolute()) return data / "kiln";
   auto user = variable("HOME");
   if (user.empty()) {
     const passwd* entry = ::getpwuid(::getuid());

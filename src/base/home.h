@@ -5,7 +5,7 @@
 
 namespace kiln {
 
-// $KILN_HOME, else /var/lib/kiln for root and $XDG_DATA_HOME/kiln or ~/.local/share/kiln for others. Absolute; not made.
+// $KILN_HOME, else /var/lib/kiln for root and ~/.local/share/kiln for others. Absolute; not made.
 std::filesystem::path home_folder();
 
 }  // namespace kiln
