@@ -1,6 +1,7 @@
 // Bake: from an image spec to layers in the store.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct BakeOptions {
   std::size_t jobs = 0;  // 0: one a processor
   bool dry_run = false;  // plan only
   bool keep_failed = false;
+  std::filesystem::path agent = {};  // kiln-node; default: $KILN_AGENT, beside the running program, or PREFIX/lib/kiln
 };
 
 struct LayerOutcome {
@@ -29,7 +31,12 @@ struct BakeResult {
   bool changed = false;
 };
 
-// Bakes what is missing and records the image. Says its progress as activities "layer NAME", "source NAME".
+// Bakes what is missing and records the image. Says its progress as activities "layer NAME", "source MODULE/NAME".
+// With nothing changed it starts no process, makes no cell and asks no network.
+// Error: what failed, "while building layer 'module spark'", the last lines of its output; the store is as whole as before.
 BakeResult bake(Store& store, const config::ImageSpec& spec, const BakeOptions& options);
+
+// Where kiln-node is. Error with the places looked at.
+std::filesystem::path find_agent();
 
 }  // namespace kiln::bake

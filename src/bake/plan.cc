@@ -1,0 +1,259 @@
+#include "bake/plan.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/strings.h"
+
+namespace kiln::bake {
+
+namespace {
+
+// On a node only: they change nothing that is made while baking.
+constexpr const char* kNodeFiles[] = {"setup.sh", "test.sh", "run.sh", "module.yaml"};
+
+bool is_left_behind(const std::string& name) {
+  return name == ".git" || name == "__pycache__" || name.ends_with("~") || (name.starts_with('.') && name.ends_with(".swp"));
+}
+
+// Digests of files over 1 MiB would be worth a cache; modules hold scripts.
+std::map<std::string, std::string> digest_folder(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (auto it = fs::recursive_directory_iterator(folder); it != fs::recursive_directory_iterator(); ++it) {
+    if (is_left_behind(it->path().filename())) {
+      it.disable_recursion_pending();
+      continue;
+    }
+    if (it->is_directory() && !it->is_symlink()) continue;
+    const std::string path = it->path().lexically_relative(folder).native();
+    if (it->is_symlink()) {
+      files[path] = sha256_hex(fs::read_symlink(it->path()).native()) + " link";
+    } else if (it->is_regular_file()) {
+      struct stat status {};
+      if (::stat(it->path().c_str(), &status) != 0) fail("cannot look at '{}': {}", it->path().native(), errno_text(errno));
+      files[path] = sha256_hex_of_file(it->path()) + ((status.st_mode & 0111) != 0 ? " 755" : " 644");
+    }
+  }
+  return files;
+}
+
+// Everything that is asked for and, breadth first, what that requires.
+std::map<std::string, PlannedModule> load_modules(const config::ImageSpec& spec, const config::SearchPath& path, const config::Values& builtins) {
+  std::map<std::string, PlannedModule> modules;
+  struct Wanted {
+    config::ModuleChoice choice;
+    std::string required_by;
+  };
+  std::vector<Wanted> queue;
+  for (const auto& choice : spec.modules) queue.push_back({choice, ""});
+  for (std::size_t i = 0; i < queue.size(); ++i) {
+    const auto [choice, required_by] = queue[i];
+    if (modules.count(choice.name) != 0) continue;
+    PlannedModule module;
+    const auto load = [&] {
+      module.manifest = config::load_module(config::find_module(path, choice));
+      config::check_module_choice(choice, module.manifest);
+      module.params = config::effective_params(module.manifest, choice.params, builtins);
+    };
+    if (required_by.empty()) load();
+    else with_context("looking for what module '" + required_by + "' requires", load);
+    module.values = builtins;
+    for (const auto& [name, value] : module.params) module.values[name] = value;
+    module.files = digest_folder(module.manifest.folder);
+    module.sources = source_requests(module.manifest, module.values);
+    for (const auto& name : module.manifest.requires_modules) {
+      config::ModuleChoice required;
+      required.name = name;
+      queue.push_back({std::move(required), choice.name});
+    }
+    modules.emplace(choice.name, std::move(module));
+  }
+  return modules;
+}
+
+// The names in an order in which each comes after what it requires, and after its `after`. Among those that could come next, the
+// first by name: the same modules have the same order however the spec lists them.
+std::vector<std::string> order_modules(const std::map<std::string, PlannedModule>& modules) {
+  std::vector<std::string> order;
+  std::set<std::string> done;
+  const auto waits_for = [&](const PlannedModule& module) {
+    std::vector<std::string> names;
+    for (const auto* list : {&module.manifest.requires_modules, &module.manifest.after}) {
+      for (const auto& name : *list) {
+        if (modules.count(name) != 0 && done.count(name) == 0) names.push_back(name);
+      }
+    }
+    return names;
+  };
+  while (order.size() < modules.size()) {
+    const auto next = std::find_if(modules.begin(), modules.end(),
+                                   [&](const auto& entry) { return done.count(entry.first) == 0 && waits_for(entry.second).empty(); });
+    if (next != modules.end()) {
+      order.push_back(next->first);
+      done.insert(next->first);
+      continue;
+    }
+    // Nobody can come next: follow who waits for whom until a name comes again.
+    std::vector<std::string> trail;
+    for (auto at = std::find_if(modules.begin(), modules.end(), [&](const auto& entry) { return done.count(entry.first) == 0; })->first;;) {
+      const auto seen = std::find(trail.begin(), trail.end(), at);
+      trail.push_back(at);
+      if (seen != trail.end() && trail.size() > 1) {
+        const auto start = std::find(trail.begin(), trail.end(), at);
+        throw UsageError("modules wait for each other in a circle: " + join({start, trail.end()}, " → "));
+      }
+      at = waits_for(modules.at(at)).front();
+    }
+  }
+  return order;
+}
+
+void add_below(const std::vector<PlannedModule>& modules, std::size_t index, std::set<std::size_t>& below) {
+  for (const auto& name : modules[index].manifest.requires_modules) {
+    const auto found = std::find_if(modules.begin(), modules.end(), [&](const PlannedModule& module) { return module.manifest.name == name; });
+    const auto at = static_cast<std::size_t>(found - modules.begin());
+    if (at < modules.size() && below.insert(at).second) add_below(modules, at, below);
+  }
+}
+
+// Fills in what stands below, and the key when all of that is known.
+void finish_layer(Plan& plan, PlannedLayer layer) {
+  layer.inputs["format"] = kLayerFormat;
+  layer.inputs["architecture"] = plan.spec.architecture;
+  layer.inputs["epoch"] = plan.spec.epoch;
+  bool known = true;
+  if (layer.kind != PlannedLayer::Kind::kBase) {
+    layer.inputs["below"] = Json::array();
+    for (const std::size_t index : layer.below) {
+      layer.inputs["below"].push_back({{"name", plan.layers[index].name}, {"key", plan.layers[index].key}});
+      known = known && !plan.layers[index].key.empty();
+    }
+  }
+  if (const auto sources = layer.inputs.find("sources"); sources != layer.inputs.end()) {
+    for (const auto& digest : *sources) known = known && !digest.is_null();
+  }
+  if (known) layer.key = sha256_hex(layer.inputs.dump());
+  plan.layers.push_back(std::move(layer));
+}
+
+Json module_input(const std::map<std::string, std::string>& files, const config::Values& params) { return {{"files", files}, {"params", params}}; }
+
+PlannedLayer plan_base(const config::ImageSpec& spec) {
+  PlannedLayer base{PlannedLayer::Kind::kBase, "base", "", {{"kind", "base"}}, {}, 0};
+  if (spec.base.kind == config::BaseSpec::Kind::kTarball) {
+    base.inputs["tarball"] = spec.base.sha256.empty() ? sha256_hex_of_file(spec.base.tarball) : spec.base.sha256;
+  } else {
+    base.inputs["distribution"] = spec.base.kind == config::BaseSpec::Kind::kUbuntu ? "ubuntu" : "debian";
+    base.inputs["suite"] = spec.base.suite;
+    base.inputs["mirror"] = spec.base.mirror;
+  }
+  return base;
+}
+
+// The union of what the image and its modules ask for, sorted.
+std::set<std::string> distribution_packages(const config::ImageSpec& spec, const std::vector<PlannedModule>& modules) {
+  std::set<std::string> packages(spec.packages.begin(), spec.packages.end());
+  for (const auto& module : modules) {
+    const auto found = module.manifest.packages.find("debian");
+    if (found == module.manifest.packages.end()) continue;
+    with_context("filling in the packages of module '" + module.manifest.name + "'", [&] {
+      for (const auto& package : found->second) packages.insert(config::expand(package, module.values));
+    });
+  }
+  return packages;
+}
+
+}  // namespace
+
+std::string Plan::digest() const {
+  std::string keys;
+  for (const auto& layer : layers) {
+    if (layer.key.empty()) return {};
+    keys += layer.key + "\n";
+  }
+  return sha256_hex(keys);
+}
+
+std::vector<PlannedModule> plan_modules(const config::ImageSpec& spec, const config::SearchPath& path, const config::Values& builtins) {
+  auto by_name = load_modules(spec, path, builtins);
+  std::vector<PlannedModule> modules;
+  for (const auto& name : order_modules(by_name)) modules.push_back(std::move(by_name.at(name)));
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    std::set<std::size_t> below;
+    add_below(modules, i, below);
+    modules[i].below.assign(below.begin(), below.end());
+  }
+  return modules;
+}
+
+std::map<std::string, std::string> files_for_script(const PlannedModule& module, const std::string& script) {
+  std::map<std::string, std::string> files = module.files;
+  for (const char* name : kNodeFiles) files.erase(name);
+  for (const char* name : {"init.sh", "warm.sh"}) {
+    if (name != script) files.erase(name);
+  }
+  return files;
+}
+
+Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest, const SourceDigests& digest_of) {
+  Plan plan{spec, config::builtin_values(spec.base, spec.architecture), std::move(modules), {}};
+  std::vector<std::size_t> ground = {0};
+
+  finish_layer(plan, plan_base(spec));
+
+  if (const auto packages = distribution_packages(spec, plan.modules); !packages.empty()) {
+    finish_layer(plan, {PlannedLayer::Kind::kPackages, "packages", "", {{"kind", "packages"}, {"packages", packages}}, ground, 0});
+    ground.push_back(plan.layers.size() - 1);
+  }
+
+  std::map<std::size_t, std::size_t> layer_of_module;
+  for (std::size_t i = 0; i < plan.modules.size(); ++i) {
+    const PlannedModule& module = plan.modules[i];
+    if (!module.has("init.sh")) continue;
+    PlannedLayer layer{PlannedLayer::Kind::kModule, "module " + module.manifest.name, "", {}, ground, i};
+    for (const std::size_t below : module.below) {
+      if (const auto found = layer_of_module.find(below); found != layer_of_module.end()) layer.below.push_back(found->second);
+    }
+    Json sources = Json::object();
+    for (const auto& request : module.sources) {
+      const auto digest = digest_of(request);
+      sources[request.spec.name] = digest ? Json(*digest) : Json(nullptr);
+    }
+    layer.inputs = {{"kind", "module"},
+                    {"module", module.manifest.name},
+                    {"network", module.manifest.network},
+                    {"builtins", plan.builtins},
+                    {"modules", {{module.manifest.name, module_input(files_for_script(module, "init.sh"), module.params)}}},
+                    {"sources", sources}};
+    finish_layer(plan, std::move(layer));
+    layer_of_module[i] = plan.layers.size() - 1;
+  }
+
+  const auto all_layers = [&] {
+    std::vector<std::size_t> all(plan.layers.size());
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    return all;
+  };
+  Json warm = Json::object(), nodes = Json::object();
+  for (const auto& module : plan.modules) {
+    if (module.has("warm.sh")) warm[module.manifest.name] = module_input(files_for_script(module, "warm.sh"), module.params);
+    nodes[module.manifest.name] = module_input(module.files, module.params);
+  }
+  if (spec.warm && !warm.empty()) {
+    finish_layer(plan, {PlannedLayer::Kind::kWarm, "warm", "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, all_layers(), 0});
+  }
+  finish_layer(plan, {PlannedLayer::Kind::kAgent,
+                      "agent",
+                      "",
+                      {{"kind", "agent"}, {"agent", agent_digest}, {"image", spec.name}, {"builtins", plan.builtins}, {"modules", nodes}},
+                      all_layers(),
+                      0});
+  return plan;
+}
+
+}  // namespace kiln::bake

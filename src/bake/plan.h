@@ -1,0 +1,76 @@
+// The plan of a bake: which layers an image has, what each stands on, and the key that says whether it exists already.
+//
+// base → packages → one layer for each module with an init.sh (over the layers of the modules it requires) → warm → agent.
+//
+// A key is the SHA-256 of the layer's inputs as JSON with sorted members. The inputs, kept in layer.json for --explain:
+//   format, kind, architecture, epoch      all layers; `format` counts how kiln makes layers
+//   below: [{name, key}…]                  all but base
+//   distribution, suite, mirror | tarball  base
+//   packages: [NAME…]                      packages
+//   module, network, builtins              a module's
+//   modules: {NAME: {files: {PATH: "DIGEST MODE"}, params: {…}}}   a module's (its own), warm's and agent's
+//   sources: {NAME: DIGEST}                a module's
+//   agent, image                           agent
+// What only matters on a node (setup.sh, test.sh, run.sh, service definitions in module.yaml) goes into the agent layer alone: editing
+// it costs no rebuild of the software. A sandbox therefore shows init.sh the module's other files only.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bake/sources.h"
+#include "base/json.h"
+#include "config/image_spec.h"
+
+namespace kiln::bake {
+
+inline constexpr int kLayerFormat = 1;
+
+struct PlannedModule {
+  config::Module manifest;
+  config::Values params;            // effective
+  config::Values values;            // with the built-in names: what fills placeholders
+  std::vector<std::size_t> below;   // the modules it requires, transitively, in the plan's order
+  std::map<std::string, std::string> files;  // path in its folder → "digest mode"
+  std::vector<SourceRequest> sources;
+  bool has(const std::string& file) const { return files.count(file) != 0; }
+};
+
+struct PlannedLayer {
+  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent };
+  Kind kind = Kind::kBase;
+  std::string name;
+  std::string key;  // empty: not known before its sources are fetched
+  Json inputs;
+  std::vector<std::size_t> below;  // indices of layers, lowest first
+  std::size_t module = 0;          // kModule: index in the plan's modules
+};
+
+struct Plan {
+  config::ImageSpec spec;
+  config::Values builtins;
+  std::vector<PlannedModule> modules;  // in their order: required ones first, then `after`, then by name
+  std::vector<PlannedLayer> layers;    // lowest first
+  std::string digest() const;          // of the layers' keys
+};
+
+// The modules of the image with those they require. UsageError for one that is not there, requirements in a circle, or parameters that
+// a module does not have.
+std::vector<PlannedModule> plan_modules(const config::ImageSpec& spec, const config::SearchPath& path, const config::Values& builtins);
+
+// `digest_of` gives the digest of a source as far as it is known.
+using SourceDigests = std::function<std::optional<std::string>(const SourceRequest& request)>;
+Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest, const SourceDigests& digest_of);
+
+// The files that a sandbox shows to a module's script `script` ("init.sh", "warm.sh").
+std::map<std::string, std::string> files_for_script(const PlannedModule& module, const std::string& script);
+
+// Why a layer with these inputs is not the one of the earlier bake: "init.sh of module spark changed", … Never empty.
+std::string explain_change(const Json& before, const Json& now);
+
+}  // namespace kiln::bake

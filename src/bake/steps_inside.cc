@@ -1,0 +1,277 @@
+// The steps as they run in a cell: root of its namespaces, with mounts of its own that end with it.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <deque>
+
+#include "bake/accounts.h"
+#include "bake/step_jobs.h"
+#include "bake/steps.h"
+#include "bake/untar.h"
+#include "base/activity.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/strings.h"
+#include "container/cell.h"
+#include "container/overlay.h"
+
+namespace kiln::bake {
+
+const char* const kBaseJob = "bake.base";
+const char* const kRunJob = "bake.run";
+const char* const kAgentJob = "bake.agent";
+const char* const kCompareJob = "bake.compare";
+
+namespace {
+
+constexpr std::size_t kLinesInError = 20;
+constexpr const char* kModules = "usr/lib/kiln/modules";
+
+// The log file of a layer, and the last lines for the error.
+class StepLog {
+ public:
+  explicit StepLog(const Json& place) : id_(place.at("activity")), name_(place.at("activity_name")), path_(place.at("log").get<std::string>()) {
+    file_ = Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!file_) fail("cannot open the log '{}': {}", path_, errno_text(errno));
+  }
+
+  void line(std::string_view text) {
+    const std::string whole = std::string(text) + "\n";
+    // A full disk must not hide what the program said: the error has its lines from here.
+    if (::write(file_.get(), whole.data(), whole.size()) < 0) full_ = full_ || errno == ENOSPC;
+    if (text.find("No space left on device") != std::string_view::npos) full_ = true;
+    last_.emplace_back(text);
+    if (last_.size() > kLinesInError) last_.pop_front();
+    Event event;
+    event.kind = Event::Kind::kProgress;
+    event.id = id_;
+    event.name = name_;
+    event.text = text;
+    publish(std::move(event));
+  }
+
+  [[noreturn]] void fail_step(const std::string& what) const {
+    if (full_) {
+      Error error("no space left on device");
+      error.set_hint("`kiln image gc` frees what no image uses; KILN_HOME may name a folder on a larger disk");
+      throw error;
+    }
+    std::string message = what;
+    if (!last_.empty()) message += "; it said last:\n    " + join({last_.begin(), last_.end()}, "\n    ");
+    Error error(message);
+    error.set_hint("all it said is in " + path_);
+    throw error;
+  }
+
+ private:
+  std::uint64_t id_;
+  std::string name_, path_;
+  Fd file_;
+  std::deque<std::string> last_;
+  bool full_ = false;
+};
+
+void make_new_folder(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) fail("cannot make the folder '{}': {}", path.native(), errno_text(errno));
+}
+
+void write_new_file(const fs::path& path, std::string_view text, mode_t mode) {
+  make_folder(path.parent_path());
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  if (!file) fail("cannot write '{}': {}", path.native(), errno_text(errno));
+  for (std::string_view left = text; !left.empty();) {
+    const ssize_t count = ::write(file.get(), left.data(), left.size());
+    if (count < 0 && errno != EINTR) fail("cannot write '{}': {}", path.native(), errno_text(errno));
+    if (count > 0) left.remove_prefix(static_cast<std::size_t>(count));
+  }
+  if (::fchmod(file.get(), mode) != 0) fail("cannot write '{}': {}", path.native(), errno_text(errno));
+}
+
+// The files of module folders below `root`, root's own, with the modes 0755 or 0644.
+void copy_module_folders(const Json& folders, const fs::path& root) {
+  for (const auto& folder : folders) {
+    const fs::path from = folder.at("folder").get<std::string>(), to = root / kModules / folder.at("module").get<std::string>();
+    make_folder(to);
+    for (const auto& name : folder.at("files")) {
+      const fs::path file = name.get<std::string>();
+      make_folder((to / file).parent_path());
+      if (fs::is_symlink(from / file)) {
+        fs::copy_symlink(from / file, to / file);
+        continue;
+      }
+      struct stat status {};
+      if (::stat((from / file).c_str(), &status) != 0) fail("cannot look at '{}': {}", (from / file).native(), errno_text(errno));
+      write_new_file(to / file, read_file(from / file), (status.st_mode & 0111) != 0 ? 0755 : 0644);
+    }
+  }
+}
+
+// Writes the account files that the topmost layer lacks lines of.
+void merge_accounts_into(const Json& layers, const fs::path& upper) {
+  for (const auto& path : account_files()) {
+    std::vector<AccountText> texts;
+    fs::path topmost;
+    for (const auto& layer : layers) {
+      const fs::path file = fs::path(layer.at("files").get<std::string>()) / path;
+      struct stat status {};
+      if (::lstat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+      topmost = file;
+      texts.push_back({layer.at("module"), read_file(file)});
+    }
+    // Base and packages together are one: the packages' copy holds all lines of the base's.
+    while (texts.size() > 1 && texts[0].module.empty() && texts[1].module.empty()) texts.erase(texts.begin());
+    if (texts.size() < 2) continue;
+    const std::string merged = merge_accounts(path, texts);
+    if (merged == texts.back().text) continue;
+    struct stat status {};
+    if (::lstat(topmost.c_str(), &status) != 0) fail("cannot look at '{}': {}", topmost.native(), errno_text(errno));
+    write_new_file(upper / path, merged, status.st_mode & 07777);
+    if (::chown((upper / path).c_str(), status.st_uid, status.st_gid) != 0) fail("cannot give '{}' its owner: {}", (upper / path).native(), errno_text(errno));
+  }
+}
+
+// The end of every step: what it made becomes what is kept.
+Json finish(const Json& place, Leftovers leftovers) {
+  const fs::path work = place.at("work").get<std::string>(), files = work / "fs";
+  remove_leftovers(files, leftovers);
+  clamp_times(files, place.at("epoch"));
+  const auto list = list_files(files);
+  write_new_file(work / "files", write_list(list), 0644);
+  // On the disk before the layer gets its name: after a power cut there is the whole layer or none.
+  const Fd folder(::open(files.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder || ::syncfs(folder.get()) != 0) fail("cannot write '{}': {}", files.native(), errno_text(errno));
+  std::int64_t size_bytes = 0, count = 0;
+  for (const auto& file : list) {
+    size_bytes += file.size_bytes;
+    count += file.type != 'd';
+  }
+  return {{"size_bytes", size_bytes}, {"files", count}};
+}
+
+// --- base ---
+
+void run_mmdebstrap(const Json& arguments, const fs::path& files, StepLog& log) {
+  const fs::path work = files.parent_path();
+  if (!find_program("mmdebstrap")) {
+    Error error("'mmdebstrap' is not installed");
+    error.set_hint("sudo apt-get install mmdebstrap");
+    throw error;
+  }
+  make_new_folder(work / "tmp");
+  std::vector<std::string> argv = {"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+                                   "--architectures=" + arguments.at("architecture").get<std::string>(),
+                                   // Nothing here is worth a sync of its own: what counts is synced when the layer is finished.
+                                   "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Retries \"3\"", arguments.at("suite"), files.native()};
+  if (const std::string mirror = arguments.at("mirror"); !mirror.empty()) argv.push_back(mirror);
+  ProcessOptions options;
+  options.on_line = [&](std::string_view line) { log.line(line); };
+  options.extra_environment = {{"TMPDIR", (work / "tmp").native()}, {"SOURCE_DATE_EPOCH", std::to_string(arguments.at("place").at("epoch").get<std::int64_t>())}};
+  if (!run(argv, options).ok()) log.fail_step("mmdebstrap failed");
+  // Settings that were for this run only.
+  for (const char* name : {"etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/apt.conf.d/99mmdebstrap"}) remove_tree(files / name);
+}
+
+Json base_job(const Json& arguments) {
+  ::umask(022);
+  const Json& place = arguments.at("place");
+  const fs::path files = fs::path(place.at("work").get<std::string>()) / "fs";
+  StepLog log(place);
+  make_new_folder(files);
+  if (const std::string tarball = arguments.at("tarball"); !tarball.empty()) untar(tarball, files);
+  else run_mmdebstrap(arguments, files, log);
+  // Every node gets a /dev of its own; device nodes in a layer could not be made by an ordinary user.
+  for (const auto& entry : std::vector<fs::directory_entry>(fs::directory_iterator(files / "dev"), {})) remove_tree(entry.path());
+  for (const char* folder : {"dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log", "root"}) make_folder(files / folder);
+  return finish(place, Leftovers::kBase);
+}
+
+// --- scripts over layers ---
+
+// A lowest-but-topmost layer for the time of the step: what a script needs to see and no image shall have. Nothing of it is written
+// through to the layer, and no mount points are left behind, as with bind mounts.
+void make_scaffold(const Json& arguments, const fs::path& scaffold) {
+  make_new_folder(scaffold);
+  write_new_file(scaffold / "etc/hosts", "127.0.0.1 localhost kiln\n::1 localhost\n", 0644);
+  // Without the network an empty one: a look-up then fails at once.
+  const bool network = arguments.at("network");
+  write_new_file(scaffold / "etc/resolv.conf", network ? read_file_if_there("/etc/resolv.conf").value_or("") : "", 0644);
+  if (arguments.at("no_daemons").get<bool>()) write_new_file(scaffold / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
+  copy_module_folders(arguments.at("module_folders"), scaffold);
+  clamp_times(scaffold, arguments.at("place").at("epoch"));
+}
+
+Json run_job(const Json& arguments) {
+  ::umask(022);
+  const Json& place = arguments.at("place");
+  const fs::path work = place.at("work").get<std::string>();
+  const fs::path upper = work / "fs", root = work / "root";
+  StepLog log(place);
+  for (const char* name : {"fs", "overlay", "root"}) make_new_folder(work / name);
+  make_scaffold(arguments, work / "scaffold");
+  merge_accounts_into(arguments.at("accounts"), upper);
+
+  std::vector<fs::path> lower;
+  for (const auto& folder : arguments.at("lower")) lower.emplace_back(folder.get<std::string>());
+  lower.push_back(work / "scaffold");
+  container::mount_overlay(lower, upper, work / "overlay", root);
+
+  container::ContainerSpec spec;
+  spec.root = root;
+  spec.hostname = "kiln";
+  spec.network = arguments.at("network").get<bool>() ? "host" : "";
+  for (const auto& bind : arguments.at("binds")) {
+    spec.binds.push_back({bind.at("from").get<std::string>(), bind.at("to").get<std::string>(), bind.at("read_only").get<bool>()});
+  }
+  ProcessOptions options;
+  options.on_line = [&](std::string_view line) { log.line(line); };
+  std::size_t number = 0;
+  for (const auto& script : arguments.at("scripts")) {
+    const std::string what = script.at("what");
+    spec.id = "step-" + std::to_string(++number);
+    spec.argv = script.at("argv").get<std::vector<std::string>>();
+    spec.directory = script.at("directory");
+    spec.env = script.at("env").get<std::map<std::string, std::string>>();
+    log.line("+ " + what);
+    const auto result = container::run_container(spec, work / ("bundle-" + std::to_string(number)), options);
+    if (!result.ok()) log.fail_step(fmt::format("{} failed with exit code {}", what, result.exit_code));
+  }
+  if (::umount2(root.c_str(), 0) != 0) fail("cannot unmount '{}': {}", root.native(), errno_text(errno));
+  return finish(place, static_cast<Leftovers>(arguments.at("leftovers").get<int>()));
+}
+
+// --- agent ---
+
+Json agent_job(const Json& arguments) {
+  ::umask(022);
+  const Json& place = arguments.at("place");
+  const fs::path upper = fs::path(place.at("work").get<std::string>()) / "fs";
+  make_new_folder(upper);
+  merge_accounts_into(arguments.at("accounts"), upper);
+  copy_module_folders(arguments.at("module_folders"), upper);
+  for (const auto& [path, text] : arguments.at("texts").items()) write_new_file(upper / path, text.get<std::string>(), 0644);
+  const fs::path agent = arguments.at("agent").get<std::string>();
+  write_new_file(upper / "usr/lib/kiln/kiln-node", read_file(agent), 0755);
+  return finish(place, Leftovers::kModule);
+}
+
+Json compare_job(const Json& arguments) {
+  Json same = Json::array();
+  for (const auto& pair : arguments.at("pairs")) same.push_back(same_file(pair.at(0).get<std::string>(), pair.at(1).get<std::string>()));
+  return {{"same", same}};
+}
+
+const container::RegisterCellJob kBase{"bake.base", base_job};
+const container::RegisterCellJob kRun{"bake.run", run_job};
+const container::RegisterCellJob kAgent{"bake.agent", agent_job};
+const container::RegisterCellJob kCompare{"bake.compare", compare_job};
+
+}  // namespace
+
+}  // namespace kiln::bake
