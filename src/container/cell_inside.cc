@@ -192,6 +192,8 @@ void maybe_run_as_cell(int argc, char** argv) {
     std::fprintf(stderr, "kiln: '%s' is started by kiln itself\n", kCellCommand);
     ::_exit(2);
   }
+  // A cell that lives on must not hold what its owner happened to inherit: somebody may wait for the other end.
+  ::close_range(static_cast<unsigned>(fd) + 1, ~0U, 0);
   // What was passed is for the job, not for the programs that it starts.
   for (int passed = 3; passed <= fd; ++passed) ::fcntl(passed, F_SETFD, FD_CLOEXEC);
   be_cell(LineSocket(Fd(fd)));

@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "base/error.h"
@@ -96,6 +97,19 @@ Check check_disk() {
   return check;
 }
 
+Check check_tun() {
+  Check check;
+  check.name = "/dev/net/tun";
+  check.required = false;
+  check.ok = ::access("/dev/net/tun", R_OK | W_OK) == 0;
+  check.found = "usable";
+  if (check.ok) return check;
+  const bool absent = errno == ENOENT;
+  check.found = fmt::format("{}; without it nodes on this machine reach each other, but not the network", errno_text(errno));
+  check.mend = absent ? "sudo modprobe tun" : "sudo chmod 0666 /dev/net/tun";
+  return check;
+}
+
 Check check_limits() {
   Check check;
   check.name = "resource limits";
@@ -171,6 +185,7 @@ std::vector<Check> look(bool also_try) {
   checks.push_back(check_program("git", "git", "sources of kind git: are fetched by it", false));
   checks.push_back(check_program("slirp4netns", "slirp4netns", "without it nodes on this machine reach each other, but not the network", false));
   checks.push_back(check_program("nft", "nftables", "without it nodes on this machine reach each other, but not the network", false));
+  checks.push_back(check_tun());
   checks.push_back(check_limits());
   checks.push_back(check_disk());
   if (also_try) checks.push_back(check_cell());

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -60,12 +62,22 @@ std::string agent_answer(const std::string& request) {
   ::gethostname(name, sizeof name);
   if (words[0] == "name") return name;
   if (words[0] == "peer") return ask_peer(words.at(1), "name");
+  if (words[0] == "end") {
+    ::kill(::getppid(), SIGTERM);
+    return "";
+  }
   if (words[0] == "file") return read_file_if_there(words.at(1)).value_or("absent");
+  if (words[0] == "net") {
+    const Fd socket(::socket(AF_INET, SOCK_STREAM, 0));
+    const sockaddr_in address = socket_address(words.at(1), std::stoi(words.at(2)));
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return errno_text(errno);
+    return ask_at(socket.get(), "hello from " + std::string(name));
+  }
   if (words[0] == "write") {
     std::ofstream(words.at(1)) << words.at(2);
     return "ok";
   }
-  return "what?";
+  return "";
 }
 
 [[noreturn]] void be_agent() {
@@ -252,6 +264,101 @@ TEST_F(LocalProviderTest, NodesRunKnowEachOtherAndAreReachedFromTheHost) {
   std::printf("destroy: %.0Lf ms\n", (std::chrono::steady_clock::now() - destroying) / 1.0ms);
   EXPECT_FALSE(provider_->find("demo"));
   provider_->destroy("demo");
+}
+
+// An address of the host that is not its loopback, or nothing.
+std::string own_address() {
+  ifaddrs* all = nullptr;
+  std::string found;
+  ::getifaddrs(&all);
+  for (const ifaddrs* entry = all; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET || (entry->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    char text[INET_ADDRSTRLEN];
+    found = ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text, sizeof text);
+  }
+  ::freeifaddrs(all);
+  return found;
+}
+
+TEST_F(LocalProviderTest, NodesReachTheHostsNetworkButNotItsLoopback) {
+  provider_->create(request("demo", 1));
+  provider_->commit("demo", {});
+  const auto folder = cluster_folder("demo");
+  if (!ask(folder, {{"do", "status"}}, 1s).at("way_out").get<bool>() || own_address().empty()) {
+    EXPECT_EQ(ask_node("demo", "worker-1", "file /etc/resolv.conf"), "") << "a silent name server would hold Spark up";
+    EXPECT_EQ(ask_node("demo", "worker-1", "net 192.0.2.77 80"), errno_text(ENETUNREACH));
+    GTEST_SKIP() << "this host has no way out";
+  }
+  EXPECT_NE(ask_node("demo", "worker-1", "file /etc/resolv.conf").find("nameserver 10.0.2.3"), std::string::npos);
+  const auto serve = [](const std::string& at) {
+    Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address = socket_address(at, 0);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener.get(), 8), 0);
+    ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    return std::pair(std::move(listener), ntohs(address.sin_port));
+  };
+  const auto started = std::chrono::steady_clock::now();
+  auto [listener, port] = serve(own_address());
+  std::thread host([fd = listener.get()] {
+    const Fd client(::accept(fd, nullptr, nullptr));
+    char bytes[64];
+    std::string greeting;
+    for (ssize_t count; (count = ::read(client.get(), bytes, sizeof bytes)) > 0;) greeting.append(bytes, static_cast<std::size_t>(count));
+    greeting += "!";
+    [[maybe_unused]] const ssize_t ignored = ::write(client.get(), greeting.data(), greeting.size());
+  });
+  std::string answer;
+  expect_soon([&] {
+    if (answer != "hello from worker-1!") answer = ask_node("demo", "worker-1", fmt::format("net {} {}", own_address(), port));
+    return answer == "hello from worker-1!";
+  }, "the way out opens");
+  std::printf("way out after %.0Lf ms\n", (std::chrono::steady_clock::now() - started) / 1.0ms);
+  ::shutdown(listener.get(), SHUT_RDWR);
+  host.join();
+  EXPECT_EQ(answer, "hello from worker-1!");
+  auto [loopback, hidden_port] = serve("127.0.0.1");
+  EXPECT_EQ(ask_node("demo", "worker-1", fmt::format("net 10.0.2.2 {}", hidden_port)).find("hello"), std::string::npos);
+}
+
+TEST_F(LocalProviderTest, LimitsHoldWhereTheKernelGivesThem) {
+  auto limited = request("demo", 1);
+  limited.nodes[1].resources = {0.5, 256LL << 20};
+  const Cluster cluster = provider_->create(limited);
+  EXPECT_EQ(cluster.nodes[1].resources.memory_bytes, 256LL << 20);
+  EXPECT_EQ(ask_node("demo", "worker-1", "name"), "worker-1");
+  if (container::is_rootless()) GTEST_SKIP() << "an ordinary user has no control groups";
+  const auto record = load_record(cluster_folder("demo"));
+  const fs::path v1 = "/sys/fs/cgroup/memory" + record->cgroup + "/worker-1/memory.limit_in_bytes", v2 = "/sys/fs/cgroup" + record->cgroup + "/worker-1/memory.max";
+  EXPECT_EQ(std::string(trim(read_file(fs::exists(v1) ? v1 : v2))), std::to_string(256LL << 20));
+  const fs::path quota_v1 = "/sys/fs/cgroup/cpu" + record->cgroup + "/worker-1/cpu.cfs_quota_us";
+  if (fs::exists(quota_v1)) {
+    EXPECT_EQ(std::string(trim(read_file(quota_v1))), "50000");
+  }
+}
+
+TEST_F(LocalProviderTest, DeadNodeIsSeen) {
+  provider_->create(request("demo", 1));
+  provider_->commit("demo", {});
+  EXPECT_EQ(ask_node("demo", "worker-1", "end"), "");
+  expect_soon([&] { return !provider_->find("demo")->nodes[1].running; }, "the end of a node is noticed");
+  EXPECT_TRUE(provider_->find("demo")->nodes[0].running);
+  EXPECT_EQ(provider_->find("demo")->state, State::kRunning);
+  EXPECT_THROW(provider_->connect("demo", "worker-1", 7099, 5s), Error);
+  provider_->remove_nodes("demo", {"worker-1"});
+  EXPECT_EQ(provider_->find("demo")->nodes.size(), 1u);
+}
+
+TEST_F(LocalProviderTest, SixteenWorkers) {
+  const auto started = std::chrono::steady_clock::now();
+  const Cluster cluster = provider_->create(request("many", 16));
+  const auto created = std::chrono::steady_clock::now();
+  for (const auto& node : cluster.nodes) EXPECT_EQ(ask_node("many", node.name, "name"), node.name);
+  EXPECT_EQ(ask_node("many", "worker-16", "peer worker-9"), "worker-9");
+  const auto destroying = std::chrono::steady_clock::now();
+  provider_->destroy("many");
+  std::printf("create 1+16: %.0Lf ms, destroy: %.0Lf ms\n", (created - started) / 1.0ms, (std::chrono::steady_clock::now() - destroying) / 1.0ms);
 }
 
 TEST_F(LocalProviderTest, TwoClustersDoNotClash) {

@@ -1,8 +1,8 @@
 #include "provider/local/way_out.h"
 
 #include <fcntl.h>
-#include <spawn.h>
-#include <sys/types.h>
+#include <sched.h>
+#include <sys/wait.h>
 
 #include <cerrno>
 #include <string>
@@ -11,8 +11,6 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "provider/local/record.h"
-
-extern char** environ;
 
 namespace kiln::provider::local {
 
@@ -23,24 +21,35 @@ constexpr const char* kDevice = "tap0";
 }  // namespace
 
 bool host_has_way_out() {
-  return has_default_route(read_file_if_there("/proc/net/route").value_or("")) && find_program("slirp4netns") && find_program("nft");
+  return has_default_route(read_file_if_there("/proc/net/route").value_or("")) && find_program("slirp4netns") && find_program("nft") &&
+         ::access("/dev/net/tun", R_OK | W_OK) == 0;
 }
 
 void WayOut::prepare() {
-  const auto program = find_program("slirp4netns");
+  const auto slirp = find_program("slirp4netns"), nft = find_program("nft");
   int ends[2];
-  if (!program || ::pipe2(ends, O_CLOEXEC) != 0) fail("cannot start slirp4netns: {}", errno_text(errno));
+  if (!slirp || !nft || ::pipe2(ends, O_CLOEXEC) != 0) fail("cannot start slirp4netns: {}", errno_text(errno));
+  const std::string rules = fmt::format("table ip kiln {{\nchain out {{\ntype nat hook postrouting priority srcnat;\noifname \"{}\" masquerade\n}}\n}}\n", kDevice);
   const Fd wait(ends[0]);
   go_ = Fd(ends[1]);
-  const pid_t child = ::fork();
-  if (child < 0) fail("cannot start slirp4netns: {}", errno_text(errno));
-  if (child == 0) {
+  const pid_t helper = ::fork();
+  if (helper < 0) fail("cannot start slirp4netns: {}", errno_text(errno));
+  if (helper == 0) {
     go_.reset();
     char byte;
     if (::read(wait.get(), &byte, 1) != 1) ::_exit(0);
-    // Process 1 is the keeper. The host's loopback is not for nodes: what listens there trusts who connects. 65520: the longest packet
-    // that libslirp takes.
-    ::execl(program->c_str(), "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", "/proc/1/ns/net", kDevice,
+    // The rules before the device: a packet that left without them would be lost, and TCP asks again only after a second.
+    // Process 1 is the keeper.
+    const pid_t inside = ::fork();
+    if (inside == 0) {
+      const Fd keeper(::open("/proc/1/ns/net", O_RDONLY | O_CLOEXEC));
+      if (::setns(keeper.get(), CLONE_NEWNET) == 0) ::execl(nft->c_str(), "nft", rules.c_str(), static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    int status = 0;
+    if (inside < 0 || ::waitpid(inside, &status, 0) < 0 || status != 0) ::_exit(1);  // nft's complaint is in the keeper's log
+    // The host's loopback is not for nodes: what listens there trusts who connects. 65520: the longest packet that libslirp takes.
+    ::execl(slirp->c_str(), "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", "/proc/1/ns/net", kDevice,
             static_cast<char*>(nullptr));
     ::_exit(127);
   }
@@ -50,18 +59,6 @@ void WayOut::open() {
   if (!go_) return;
   [[maybe_unused]] const ssize_t ignored = ::write(go_.get(), "g", 1);
   go_.reset();
-
-  const std::string rules = fmt::format("table ip kiln {{ chain out {{ type nat hook postrouting priority srcnat; oifname \"{}\" masquerade; }} }}", kDevice);
-  const auto program = find_program("nft");
-  std::string name = "nft", text = rules;
-  char* argv[] = {name.data(), text.data(), nullptr};
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  pid_t child = 0;
-  // Not waited for: the keeper's loop takes note of its end, and its complaints are in the keeper's log.
-  ::posix_spawn(&child, program.value_or("/usr/sbin/nft").c_str(), &actions, nullptr, argv, environ);
-  ::posix_spawn_file_actions_destroy(&actions);
 }
 
 }  // namespace kiln::provider::local

@@ -6,14 +6,14 @@
 
 namespace kiln::provider::local {
 
-// True when the host has a default route and slirp4netns and nft are installed. To be asked in the host's network namespace.
+// True when the host has a default route, slirp4netns and nft are installed and /dev/net/tun may be used. To be asked in the host's network namespace.
 bool host_has_way_out();
 
 class WayOut {
  public:
   // Starts a process that stays in the network namespace of now; call before leaving it, with one thread.
   void prepare();
-  // Lets it go, and has nodes' packets leave in its name. Returns at once; does nothing when not prepared.
+  // Lets it go: nodes' packets leave in its name, some 50 ms later. Returns at once; does nothing when not prepared.
   void open();
 
  private:
