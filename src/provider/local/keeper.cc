@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -127,7 +128,18 @@ class Keeper {
   int working_ = 0;
 };
 
+// Daemons with many connections need more than a login shell's 1,024 descriptors, and so does the keeper of many nodes. Not "all": there
+// are programs that close every possible one when they start.
+void raise_descriptor_limit() {
+  constexpr rlim_t kPlenty = 65536;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kPlenty) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kPlenty);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void Keeper::boot() {
+  raise_descriptor_limit();
   has_way_out_ = host_has_way_out();
   if (has_way_out_) way_out_.prepare();
   if (::unshare(CLONE_NEWNET) != 0) fail("cannot make a network namespace: {}", errno_text(errno));

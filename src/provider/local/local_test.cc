@@ -403,6 +403,7 @@ TEST_F(LocalProviderTest, LauncherKilledAtAnyMomentLetsTheNextLaunchWork) {
   }
   provider_->create(request("demo", 1));
   provider_->commit("demo", {});
+  EXPECT_EQ(ask_node("demo", "master-1", "name"), "master-1");
   EXPECT_EQ(ask_node("demo", "worker-1", "peer master-1"), "master-1");
 }
 
@@ -474,9 +475,9 @@ TEST_F(LocalProviderTest, NodesComeAndGo) {
   const auto how = request("demo", 0);
   const auto added = provider_->add_nodes("demo", {{"worker-2", "worker", {}}, {"worker-3", "worker", {}}}, how);
   ASSERT_EQ(added.size(), 2u);
-  EXPECT_EQ(ask_node("demo", "worker-3", "peer master-1"), "master-1");
   EXPECT_EQ(provider_->find("demo")->nodes.size(), 4u);
   EXPECT_THROW(provider_->add_nodes("demo", {{"worker-3", "worker", {}}}, how), Error);
+  for (const char* node : {"master-1", "worker-1", "worker-2"}) EXPECT_EQ(ask_node("demo", node, "name"), node);
   provider_->remove_nodes("demo", {"worker-1", "worker-2", "nobody"});
   const auto found = provider_->find("demo");
   ASSERT_EQ(found->nodes.size(), 2u);
