@@ -1,5 +1,5 @@
 // One thread waits for everything that can happen: requests (control.h), the end of a node, the end of the launcher before it has
-// committed, the end of the lease. What takes time (adding and removing nodes, stopping) is done by a thread of its own for each
+// committed, the end of the lease, a folder that somebody removed by hand. What takes time (adding and removing nodes, stopping) is done by a thread of its own for each
 // request, one at a time. Connections from the host are carried by relay.cc's thread.
 #include "provider/local/keeper.h"
 
@@ -7,18 +7,22 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -102,6 +106,7 @@ class Keeper {
   MachineRoom room() const { return {folder_, record_.layer_folders, record_.subnet, record_.cgroup, has_way_out_}; }
   std::vector<Machine> start(const std::vector<Node>& nodes, const Json& documents);
   void arm_lease();
+  bool folder_is_there() const;
   void reap();
   [[noreturn]] void end(bool all);
   void take_request();
@@ -114,7 +119,7 @@ class Keeper {
   std::filesystem::path folder_;
   bool fresh_;
   Json documents_;
-  Fd lifeline_{kLifelineFd}, lock_file_{kLockFd}, listener_, lease_, wake_;
+  Fd lifeline_{kLifelineFd}, lock_file_{kLockFd}, listener_, lease_, wake_, watch_;
   bool has_way_out_ = false;
   WayOut way_out_;
   Relays relays_;
@@ -146,6 +151,8 @@ void Keeper::boot() {
   wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   listener_ = listen_for_control(folder_);
   arm_lease();
+  watch_ = Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  ::inotify_add_watch(watch_.get(), folder_.c_str(), IN_DELETE | IN_MOVE_SELF);
   make_bridge(record_.subnet + ".0.1");
   make_folder("/run/netns");
   machines_ = start(record_.cluster.nodes, documents_);
@@ -171,6 +178,12 @@ void Keeper::arm_lease() {
   itimerspec when{};
   when.it_value.tv_sec = std::max<std::int64_t>(1, *record_.cluster.lease_until);
   if (!lease_ || ::timerfd_settime(lease_.get(), TFD_TIMER_ABSTIME, &when, nullptr) != 0) fail("cannot set the lease's timer: {}", errno_text(errno));
+}
+
+// False when somebody has removed or moved the folder by hand: then nobody can find this keeper any more.
+bool Keeper::folder_is_there() const {
+  struct stat named {}, ours {};
+  return ::stat((folder_ / "lock").c_str(), &named) == 0 && ::fstat(lock_file_.get(), &ours) == 0 && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
 }
 
 void Keeper::clear(bool all) noexcept {
@@ -210,7 +223,7 @@ void Keeper::reap() {
 
 void Keeper::serve() {
   for (;;) {
-    std::vector<pollfd> polled{{listener_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {lease_.get(), POLLIN, 0}, {-1, 0, 0}};
+    std::vector<pollfd> polled{{listener_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {lease_.get(), POLLIN, 0}, {-1, 0, 0}, {watch_.get(), POLLIN, 0}};
     std::vector<pid_t> watched;
     {
       const std::lock_guard guard(lock_);
@@ -227,6 +240,15 @@ void Keeper::serve() {
       std::fprintf(stderr, "kiln: the lease has ended\n");
       end(true);
     }
+    if (polled[4].revents != 0) {
+      std::array<char, 4096> ignored_events;
+      while (::read(watch_.get(), ignored_events.data(), ignored_events.size()) > 0) {
+      }
+      if (!folder_is_there()) {
+        std::fprintf(stderr, "kiln: the cluster's folder has gone\n");
+        end(false);
+      }
+    }
     {
       const std::lock_guard guard(lock_);
       if (stopped_) end(false);
@@ -234,10 +256,10 @@ void Keeper::serve() {
         std::fprintf(stderr, "kiln: the launcher ended before it was done\n");
         end(fresh_);
       }
-      for (std::size_t i = 4; i < polled.size(); ++i) {
+      for (std::size_t i = 5; i < polled.size(); ++i) {
         if (polled[i].revents == 0) continue;
         for (auto& machine : machines_) {
-          if (machine.pid != watched[i - 4]) continue;
+          if (machine.pid != watched[i - 5]) continue;
           if (!stopped_) std::fprintf(stderr, "kiln: node %s has ended\n", machine.node.name.c_str());
           machine.process.reset();
         }

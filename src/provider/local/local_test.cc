@@ -497,6 +497,14 @@ TEST_F(LocalProviderTest, LeaseEndsTheClusterByItself) {
   EXPECT_FALSE(provider_->find("demo"));
 }
 
+TEST_F(LocalProviderTest, FolderRemovedByHandEndsTheCluster) {
+  provider_->create(request("demo", 1));
+  provider_->commit("demo", {{"again", 1}});
+  EXPECT_EQ(ask_node("demo", "worker-1", "name"), "worker-1");
+  container::remove_tree_in_cell(cluster_folder("demo"));
+  expect_soon([&] { return keepers() == keepers_before_; }, "a keeper that nobody can find any more ends");
+}
+
 TEST_F(LocalProviderTest, BrokenRecordIsLostAndDestroyedAllTheSame) {
   make_folder(cluster_folder("bad"));
   write_file_atomically(cluster_folder("bad") / "cluster.json", "{");
