@@ -111,8 +111,7 @@ void check_source_files(const Value& root, const fs::path& folder, Problems& pro
   }
 }
 
-// A service's gate is a FIFO that its command must read; a module without setup or services but with parameters nobody can see …
-// such things are legal. What is certainly wrong: a module that does nothing at all.
+// A module with nothing to install, run or require is most often one whose scripts have other names than kiln looks for.
 void check_does_something(const Module& module, const fs::path& folder, const std::string& file, Problems& problems) {
   std::error_code code;
   for (const char* script : kScripts) {
