@@ -12,6 +12,7 @@
 
 #include "bake/accounts.h"
 #include "bake/step_jobs.h"
+#include "bake/store.h"
 #include "bake/steps.h"
 #include "bake/untar.h"
 #include "base/activity.h"
@@ -234,12 +235,14 @@ Json run_job(const Json& arguments) {
   std::size_t number = 0;
   for (const auto& script : arguments.at("scripts")) {
     const std::string what = script.at("what");
-    spec.id = "step-" + std::to_string(++number);
+    // Named after the work folder: by its control group a container is known on the whole machine.
+    spec.id = fmt::format("{}-{}", work.filename().native(), ++number);
+    spec.cgroup = fmt::format("/{}/{}", WorkFolder::kControlGroups, work.filename().native());
     spec.argv = script.at("argv").get<std::vector<std::string>>();
     spec.directory = script.at("directory");
     spec.env = script.at("env").get<std::map<std::string, std::string>>();
     log.line("+ " + what);
-    const auto result = container::run_container(spec, work / ("bundle-" + std::to_string(number)), options);
+    const auto result = container::run_container(spec, work / fmt::format("bundle-{}", number), options);
     if (!result.ok()) log.fail_step(fmt::format("{} failed with exit code {}", what, result.exit_code));
   }
   if (::umount2(root.c_str(), 0) != 0) fail("cannot unmount '{}': {}", root.native(), errno_text(errno));

@@ -94,7 +94,26 @@ WorkFolder::~WorkFolder() {
   } catch (const Error&) {
     return;  // `kiln gc` finds what is left
   }
+  remove_control_groups(path_.filename());
   ::unlink((path_.native() + ".lock").c_str());
+}
+
+// The kernel refuses those with a process in them, and so nobody else's are taken away.
+void remove_control_groups(const std::string& name) {
+  std::error_code error;
+  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", error)) {
+    const fs::path all = controller.path() / WorkFolder::kControlGroups;
+    if (!name.empty()) {
+      ::rmdir((all / name).c_str());
+      continue;
+    }
+    std::vector<fs::path> groups;
+    for (const auto& group : fs::directory_iterator(all, error)) {
+      if (group.is_directory(error)) groups.push_back(group.path());
+    }
+    for (const auto& group : groups) ::rmdir(group.c_str());
+    ::rmdir(all.c_str());
+  }
 }
 
 void WorkFolder::keep() { path_.clear(); }
@@ -127,6 +146,8 @@ void Store::add_layer(const Layer& layer, const WorkFolder& work) {
     }
   }
   write_file_atomically(made / "layer.json", layer.to_json().dump(1) + "\n");
+  // Without its record it is what a killed gc left.
+  if (fs::exists(target) && !fs::exists(target / "layer.json")) container::remove_tree_in_cell(target);
   if (::rename(made.c_str(), target.c_str()) != 0) fail("cannot put the layer at '{}': {}", target.native(), errno_text(errno));
 }
 

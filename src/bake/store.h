@@ -73,6 +73,8 @@ class WorkFolder {
   WorkFolder& operator=(WorkFolder&&) = delete;
   ~WorkFolder();
   const std::filesystem::path& path() const { return path_; }
+  // Control group of the containers that work in it, below each controller; removed with it.
+  static constexpr const char* kControlGroups = "kiln-bake";
   // It stays where it is, for somebody to look at; the next `kiln gc` removes it.
   void keep();
 
@@ -121,5 +123,8 @@ class Store {
   std::filesystem::path home_;
 };
 
+
+// Control groups that containers of work folders left: that of `name`, or all that have no process. Root's only; absent is fine.
+void remove_control_groups(const std::string& name = {});
 
 }  // namespace kiln::bake

@@ -133,6 +133,7 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
   // A layer without its record is none: it goes first, so that a crash here leaves no half layer that looks whole.
   for (const auto& path : doomed) ::unlink((path / "layer.json").c_str());
   for (const auto& path : doomed) container::remove_tree_in_cell(path);
+  remove_control_groups();
   for (const auto& path : entries_of(home_ / "locks")) {
     if (path.filename() != "gc") ::unlink(path.c_str());
   }
