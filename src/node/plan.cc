@@ -73,9 +73,10 @@ ImageFacts read_image_facts(const Paths& paths) {
   ImageFacts facts;
   if (const auto text = read_file_if_there(paths.image())) {
     const Json json = Json::parse(*text, nullptr, false);
-    if (json.is_object())
-      facts = {text_or_empty(json, "architecture"), text_or_empty(json, "suite"), text_or_empty(json, "java_version"),
-               text_or_empty(json, "python_version")};
+    // What a bake wrote: the names that are built in everywhere, as they were then.
+    if (const auto values = json.is_object() ? json.find("builtins") : json.end(); values != json.end() && values->is_object())
+      facts = {text_or_empty(*values, "arch"), text_or_empty(*values, "suite"), text_or_empty(*values, "java_version"),
+               text_or_empty(*values, "python_version")};
   }
   if (facts.architecture.empty()) facts.architecture = architecture();
   if (facts.suite.empty()) {

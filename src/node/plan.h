@@ -12,7 +12,7 @@
 
 namespace kiln::node {
 
-// What the image is: /usr/lib/kiln/image.json (architecture, suite, java_version, python_version), else guessed from /etc/os-release.
+// What the image is: "builtins" of /usr/lib/kiln/image.json, which bake/ writes, else guessed from /etc/os-release.
 struct ImageFacts {
   std::string architecture, suite, java_version, python_version;
 };

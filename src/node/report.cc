@@ -47,7 +47,10 @@ void Reporter::connect() {
                                                {"boot", boot_}});
                       },
                       [this](const Frame& frame) { take(frame); },
-                      [this](const std::string&) {
+                      [this](const std::string& why) {
+                        // Not being there yet is normal; being refused is what somebody will want to read.
+                        if (why != "cannot connect" && why != last_trouble_) fmt::print(stderr, "kiln-node: connection to '{}': {}\n", master_.name, why);
+                        last_trouble_ = why;
                         loop_.cancel(attempt_timer_);
                         attempt_timer_ = 0;
                         retry();

@@ -47,6 +47,7 @@ class Reporter {
   std::shared_ptr<Connection> connection_;
   bool told_have_ = false;  // the master has said which events it has
   std::uint64_t next_event_ = 1;
+  std::string last_trouble_;
   int listener_ = 0;
   // Both boot together, so the first attempts come too early by milliseconds, seldom by seconds.
   std::chrono::milliseconds pause_{10};
