@@ -24,7 +24,7 @@ set -- "$home"/python/lib/py4j-*-src.zip
 printf '%s\n' "$home/python" "$1" > /usr/lib/python3/dist-packages/kiln-spark.pth
 # Compiled now, since the user who runs Spark may not write here. Unchecked: the files' times change once more, when
 # the layer is finished, and nobody edits them.
-python3 -m compileall -qq -j "$KILN_JOBS" --invalidation-mode unchecked-hash "$home/python/pyspark" || true
+python3 -W ignore -m compileall -qq -j "$KILN_JOBS" --invalidation-mode unchecked-hash "$home/python/pyspark" || true
 for zip in "$home"/python/lib/*.zip; do python3 -W ignore tools/jars.py compiled "$zip"; done
 
 # --- our own Java: the worker's gate, the examples --------------------------------------------------------------------

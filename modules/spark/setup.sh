@@ -52,6 +52,12 @@ read -r secret < "$KILN_SECRET_FILE"
 # as default options, which Spark puts before a user's extraJavaOptions; a user's own extraClassPath merely switches them off.
 java=
 [ ! -e "$kiln/app.jsa" ] || java="-XX:SharedArchiveFile=$kiln/app.jsa -Xlog:disable -Xlog:all=error:stderr"
+# Both compilers as ever, but later: code has to run 3 times as often before C1, 10 times before C2. By the JVM's own figures
+# they compile what a start runs and nothing runs again, for a third of a short job's processor time; real work
+# passes these marks within a second. No collector is named: a user's choice of another would be an error then.
+java="$java -XX:Tier3InvocationThreshold=600 -XX:Tier3MinInvocationThreshold=300 -XX:Tier3CompileThreshold=6000"
+java="$java -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000"
+java="$java -XX:Tier4BackEdgeThreshold=400000"
 {
     printf '%s\n' \
         "# Written by kiln at every start of the node. It holds the cluster's secret: for the user spark only." \
@@ -68,11 +74,10 @@ java=
         "spark.eventLog.dir file:$state/events" \
         "spark.history.fs.logDirectory file:$state/events" \
         "spark.sql.warehouse.dir file:$state/warehouse"
+    printf '%s\n' "spark.driver.defaultJavaOptions ${java# }" "spark.executor.defaultJavaOptions ${java# }"
     # Without archives (a module installed at launch) the class path stays Spark's own.
-    [ -z "$java" ] || printf '%s\n' \
+    [ ! -e "$kiln/app.jsa" ] || printf '%s\n' \
         "spark.driver.extraClassPath $kiln/spark.jar" \
-        "spark.executor.extraClassPath $kiln/spark.jar" \
-        "spark.driver.defaultJavaOptions $java" \
-        "spark.executor.defaultJavaOptions $java"
+        "spark.executor.extraClassPath $kiln/spark.jar"
     [ -z "$KILN_PARAM_CONF" ] || printf '%s\n' "$KILN_PARAM_CONF"
 } > "$conf/spark-defaults.conf"

@@ -27,6 +27,7 @@ export KILN_NODE=localhost KILN_MASTERS=localhost KILN_CPUS=2 KILN_MEMORY_MB=307
 echo 0123456789abcdef0123456789abcdef > "$work/secret"
 export KILN_SECRET_FILE="$work/secret" KILN_PARAM_CONF='' KILN_PARAM_EVENTS=true
 sh -eu ./setup.sh
+cp "$home"/licenses/LICENSE-CC0.txt "$work/data/text"
 chown -R 7077:7077 "$work"
 as_spark() { setpriv --reuid 7077 --regid 7077 --clear-groups env HOME="$work" "$@"; }
 

@@ -5,13 +5,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
 folder = sys.argv[1]
+text = f"file:{folder}/text"
 spark = SparkSession.builder.appName("warm").getOrCreate()
 
-words = spark.sparkContext.textFile("file:/etc/services").flatMap(str.split)
+words = spark.sparkContext.textFile(text).flatMap(str.split)
 counts = words.map(lambda word: (word, 1)).reduceByKey(lambda a, b: a + b)
 assert counts.count() > 0
 
-lines = spark.read.text("file:/etc/services")
+lines = spark.read.text(text)
 lines.select(f.explode(f.split("value", r"\s+")).alias("word")).groupBy("word").count().orderBy(f.desc("count")).show(3)
 
 numbers = spark.range(1000).withColumn("group", f.col("id") % 7)

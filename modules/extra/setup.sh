@@ -1,0 +1,3 @@
+#!/bin/sh
+script=setup.sh
+. ./delegate

@@ -1,0 +1,3 @@
+#!/bin/sh
+script=test.sh
+. ./delegate
