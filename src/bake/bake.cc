@@ -130,7 +130,7 @@ const Layer* Bake::previous_layer(const std::string& name) const {
 std::string Bake::why(const PlannedLayer& layer) const {
   const bool there = layers_.count(layer.key) != 0 && built_.count(layer.key) == 0;
   const Layer* before = previous_layer(layer.name);
-  if (before == nullptr) return there ? "made by another bake" : "first time";
+  if (before == nullptr) return there ? "already in the store" : "first time";
   if (before->key == layer.key) return there ? "unchanged" : "its files are no longer in the store";
   return explain_change(before->inputs, layer.inputs) + (there ? " (such a layer is there)" : "");
 }

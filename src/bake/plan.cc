@@ -14,8 +14,8 @@ namespace kiln::bake {
 
 namespace {
 
-// On a node only: they change nothing that is made while baking.
-constexpr const char* kNodeFiles[] = {"setup.sh", "test.sh", "run.sh", "module.yaml"};
+// On a node only: they change nothing that is made while baking. (What the manifest says about baking is in the inputs by itself.)
+constexpr const char* kNodeFiles[] = {"test.sh", "run.sh", "module.yaml"};
 
 bool is_left_behind(const std::string& name) {
   return name == ".git" || name == "__pycache__" || name.ends_with("~") || (name.starts_with('.') && name.ends_with(".swp"));
@@ -101,12 +101,9 @@ std::vector<std::string> order_modules(const std::map<std::string, PlannedModule
     // Nobody can come next: follow who waits for whom until a name comes again.
     std::vector<std::string> trail;
     for (auto at = std::find_if(modules.begin(), modules.end(), [&](const auto& entry) { return done.count(entry.first) == 0; })->first;;) {
-      const auto seen = std::find(trail.begin(), trail.end(), at);
+      const bool seen = std::find(trail.begin(), trail.end(), at) != trail.end();
       trail.push_back(at);
-      if (seen != trail.end() && trail.size() > 1) {
-        const auto start = std::find(trail.begin(), trail.end(), at);
-        throw UsageError("modules wait for each other in a circle: " + join({start, trail.end()}, " → "));
-      }
+      if (seen) throw UsageError("modules wait for each other in a circle: " + join({std::find(trail.begin(), trail.end(), at), trail.end()}, " → "));
       at = waits_for(modules.at(at)).front();
     }
   }
@@ -194,6 +191,8 @@ std::vector<PlannedModule> plan_modules(const config::ImageSpec& spec, const con
 std::map<std::string, std::string> files_for_script(const PlannedModule& module, const std::string& script) {
   std::map<std::string, std::string> files = module.files;
   for (const char* name : kNodeFiles) files.erase(name);
+  // A warm-up may start the software as a node would, and set it up for that.
+  if (script != "warm.sh") files.erase("setup.sh");
   for (const char* name : {"init.sh", "warm.sh"}) {
     if (name != script) files.erase(name);
   }

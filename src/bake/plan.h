@@ -12,7 +12,7 @@
 //   sources: {NAME: DIGEST}                a module's
 //   agent, image                           agent
 // What only matters on a node (setup.sh, test.sh, run.sh, service definitions in module.yaml) goes into the agent layer alone: editing
-// it costs no rebuild of the software. A sandbox therefore shows init.sh the module's other files only.
+// it costs no rebuild of the software. A sandbox therefore shows init.sh the module's other files only; warm.sh sees setup.sh too.
 #pragma once
 
 #include <cstdint>

@@ -4,10 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "bake/store.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/strings.h"
 #include "container/cell.h"
 
@@ -38,6 +41,21 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder, error)) entries.push_back(entry.path());
   std::sort(entries.begin(), entries.end());
   return entries;
+}
+
+constexpr std::chrono::milliseconds kPoll{20};
+
+// A bake that was just killed is gone a moment later: its children hold its locks until they are other programs, and write until the
+// kernel has ended their namespace. Both take milliseconds; two seconds are for a machine that is very busy.
+template <class Try>
+bool try_for_two_seconds(Try attempt) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  while (!attempt()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    throw_if_interrupted();
+    std::this_thread::sleep_for(kPoll);
+  }
+  return true;
 }
 
 struct Roots {
@@ -72,8 +90,8 @@ Roots find_roots(const Store& store, const std::vector<std::string>& extra_layer
 
 std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vector<std::string>& extra_roots) {
   if (!fs::exists(home_)) return {};
-  const auto alone = FileLock::try_now(folder("locks") / "gc");
-  if (!alone) {
+  std::optional<FileLock> alone;
+  if (!try_for_two_seconds([&] { return (alone = FileLock::try_now(folder("locks") / "gc")).has_value(); })) {
     Error error("cannot collect garbage: a bake is running on this store");
     error.set_hint("try again when it has ended");
     throw error;
@@ -132,7 +150,19 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
 
   // A layer without its record is none: it goes first, so that a crash here leaves no half layer that looks whole.
   for (const auto& path : doomed) ::unlink((path / "layer.json").c_str());
-  for (const auto& path : doomed) container::remove_tree_in_cell(path);
+  for (const auto& path : doomed) {
+    const bool removed = try_for_two_seconds([&] {
+      try {
+        container::remove_tree_in_cell(path);
+        return true;
+      } catch (const Interrupted&) {
+        throw;
+      } catch (const Error&) {
+        return false;
+      }
+    });
+    if (!removed) container::remove_tree_in_cell(path);  // says why
+  }
   remove_control_groups();
   for (const auto& path : entries_of(home_ / "locks")) {
     if (path.filename() != "gc") ::unlink(path.c_str());

@@ -1,0 +1,376 @@
+// Whole bakes, with real cells, overlays and containers, over a base made of a few programs of this machine: no network.
+// Skipped where the host lacks what cells need (`kiln doctor` says what).
+#include "bake/bake.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <set>
+
+#include "bake/layer_files.h"
+#include "base/activity.h"
+#include "base/error.h"
+#include "base/process.h"
+#include "base/strings.h"
+#include "container/cell.h"
+
+namespace kiln::bake {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+// A tarball with a shell and what scripts here call, and the libraries those need.
+fs::path make_base_tarball(const fs::path& folder) {
+  const fs::path root = folder / "root";
+  for (const char* name : {"bin", "etc", "dev", "proc", "sys", "run", "tmp", "var/tmp", "root", "opt"}) make_folder(root / name);
+  std::set<std::string> files;
+  for (const char* name : {"sh", "cat", "mkdir", "rm", "ls", "cp", "sleep", "env", "dd", "hostname", "touch"}) {
+    const auto program = find_program(name);
+    if (!program) continue;
+    const fs::path real = fs::canonical(*program);
+    fs::copy_file(real, root / "bin" / name, fs::copy_options::overwrite_existing);
+    for (const auto& line : split(run({"ldd", real.native()}).output, '\n')) {
+      const std::size_t start = line.find('/');
+      if (start != std::string::npos) files.insert(line.substr(start, line.find(' ', start) - start));
+    }
+  }
+  for (const auto& file : files) {
+    make_folder((root / file.substr(1)).parent_path());
+    fs::copy_file(fs::canonical(file), root / file.substr(1), fs::copy_options::overwrite_existing);
+  }
+  write_file_atomically(root / "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+  const fs::path tarball = folder / "base.tar";
+  run_checked({"tar", "-C", root.native(), "-cf", tarball.native(), "--owner=0", "--group=0", "."});
+  return tarball;
+}
+
+class BakeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const auto& check : container::check_host()) {
+      if (check.required && !check.ok) GTEST_SKIP() << check.name << ": " << check.found;
+    }
+    spec_.name = "tiny";
+    spec_.base.kind = config::BaseSpec::Kind::kTarball;
+    spec_.base.tarball = make_base_tarball(folder_.path());
+    spec_.architecture = config::host_architecture();
+    options_.modules = {{folder_.path() / "modules"}};
+    options_.agent = folder_.path() / "agent";
+    write_file_atomically(options_.agent, "#!/bin/sh\n", 0755);
+    module("a", "summary: a\nparams: {size: 7}\nsources: {seed: {file: seed.txt}}\n",
+           {{"init.sh", "mkdir -p /opt/a\ncat \"$KILN_SOURCE_SEED\" > /opt/a/seed\necho $KILN_PARAM_SIZE > /opt/a/size\necho 'a:x:901:901::/:/bin/sh' >> /etc/passwd\n"},
+            {"seed.txt", "seed\n"}});
+    module("b", "summary: b\nrequires: [a]\n", {{"init.sh", "cat /opt/a/seed > /opt/b\n"}});
+    module("c", "summary: c\n", {{"init.sh", "mkdir /opt/c\ntouch /opt/c/x\necho 'c:x:902:902::/:/bin/sh' >> /etc/passwd\n"}, {"warm.sh", "cat /etc/passwd /opt/b > /opt/warm\n"}});
+    choose({"b", "c"});
+  }
+  void module(const std::string& name, const std::string& manifest, const std::map<std::string, std::string>& files) {
+    write(name, "module.yaml", manifest);
+    for (const auto& [file, text] : files) write(name, file, text);
+  }
+  void write(const std::string& name, const std::string& file, const std::string& text) {
+    make_folder(folder_.path() / "modules" / name);
+    write_file_atomically(folder_.path() / "modules" / name / file, text);
+  }
+  void choose(const Lines& names) {
+    spec_.modules.clear();
+    for (const auto& name : names) {
+      config::ModuleChoice choice;
+      choice.name = name;
+      spec_.modules.push_back(choice);
+    }
+  }
+  BakeResult bake() { return bake::bake(store_, spec_, options_); }
+  std::string error_of_bake() {
+    try {
+      bake();
+    } catch (const Error& error) {
+      return error.what() + ("\nhint: " + error.hint_text());
+    }
+    return "no error";
+  }
+  fs::path layer(const BakeResult& result, const std::string& name) {
+    for (const auto& outcome : result.layers) {
+      if (outcome.layer.name == name) return store_.layer_folder(outcome.layer.key);
+    }
+    return "/no such layer";
+  }
+  static Lines built(const BakeResult& result) {
+    Lines names;
+    for (const auto& outcome : result.layers) {
+      if (!outcome.reused) names.push_back(outcome.layer.name);
+    }
+    return names;
+  }
+  // Every layer that the store shows is whole: its list is what its folder holds.
+  void expect_whole_store() {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(store_.home() / "layers", error)) {
+      const auto found = store_.find_layer(entry.path().filename());
+      ASSERT_TRUE(found.has_value()) << entry.path();
+      if (container::is_rootless()) continue;
+      EXPECT_EQ(write_list(list_files(entry.path() / "fs")), read_file(entry.path() / "files")) << found->name;
+    }
+  }
+  void expect_nothing_left() {
+    store_.collect_garbage(false, {});
+    EXPECT_TRUE(!fs::exists(store_.home() / "tmp") || fs::is_empty(store_.home() / "tmp"));
+    const std::string mounts = read_file("/proc/self/mounts");
+    EXPECT_EQ(mounts.find(store_.home().native()), std::string::npos) << mounts;
+  }
+
+  TemporaryFolder folder_{fs::path(std::getenv("TMPDIR") != nullptr ? std::getenv("TMPDIR") : "/tmp")};
+  Store store_{folder_.path() / "home"};
+  config::ImageSpec spec_;
+  BakeOptions options_;
+};
+
+TEST_F(BakeTest, BakesOnceAndThenDoesNothing) {
+  const BakeResult first = bake();
+  EXPECT_TRUE(first.changed);
+  EXPECT_EQ(built(first), (Lines{"base", "module a", "module b", "module c", "warm", "agent"}));
+  EXPECT_EQ(read_file(layer(first, "module a") / "opt/a/size"), "7\n");
+  EXPECT_EQ(read_file(layer(first, "module b") / "opt/b"), "seed\n");
+  // Accounts of modules that know nothing of each other are all there when warm.sh runs.
+  EXPECT_EQ(read_file(layer(first, "warm") / "opt/warm"), "root:x:0:0:root:/root:/bin/sh\na:x:901:901::/:/bin/sh\nc:x:902:902::/:/bin/sh\nseed\n");
+  const Json manifest = Json::parse(read_file(layer(first, "agent") / "usr/lib/kiln/modules/a/module.json"));
+  EXPECT_EQ(config::module_from_json(manifest).params.at("size").default_value, "7");
+  EXPECT_TRUE(fs::exists(layer(first, "agent") / "usr/lib/kiln/kiln-node"));
+  EXPECT_EQ(Json::parse(read_file(layer(first, "agent") / "usr/lib/kiln/image.json")).at("name"), "tiny");
+  for (const auto& outcome : first.layers) {
+    for (const auto& file : list_files(store_.layer_folder(outcome.layer.key))) {
+      struct stat status {};
+      ASSERT_EQ(::lstat((store_.layer_folder(outcome.layer.key) / file.path).c_str(), &status), 0);
+      EXPECT_LE(status.st_mtim.tv_sec, spec_.epoch) << file.path;
+    }
+  }
+
+  const auto start = std::chrono::steady_clock::now();
+  const BakeResult second = bake();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(300));
+  EXPECT_FALSE(second.changed);
+  EXPECT_TRUE(built(second).empty());
+  EXPECT_EQ(second.image.digest, first.image.digest);
+  expect_nothing_left();
+}
+
+TEST_F(BakeTest, OnlyWhatChangedIsBuiltAgain) {
+  bake();
+  write("c", "init.sh", "mkdir /opt/c\n");
+  EXPECT_EQ(built(bake()), (Lines{"module c", "warm", "agent"}));
+  write("a", "seed.txt", "other\n");
+  const BakeResult result = bake();
+  EXPECT_EQ(built(result), (Lines{"module a", "module b", "warm", "agent"}));
+  EXPECT_EQ(result.layers[1].why, "seed.txt of module a changed; source 'seed' of module a changed");
+  EXPECT_EQ(read_file(layer(result, "module b") / "opt/b"), "other\n");
+}
+
+TEST_F(BakeTest, GoingBackTakesTheOldLayers) {
+  bake();
+  write("c", "init.sh", "mkdir /opt/d\n");
+  bake();
+  write("c", "init.sh", "mkdir /opt/c\ntouch /opt/c/x\necho 'c:x:902:902::/:/bin/sh' >> /etc/passwd\n");
+  const BakeResult result = bake();
+  EXPECT_TRUE(built(result).empty());
+  EXPECT_TRUE(result.changed) << "the image is another one than before";
+}
+
+TEST_F(BakeTest, DryRunMakesNothing) {
+  options_.dry_run = true;
+  const BakeResult result = bake();
+  EXPECT_EQ(result.layers[0].why, "first time");
+  EXPECT_EQ(built(result).size(), 6u);
+  EXPECT_FALSE(fs::exists(store_.home() / "layers"));
+}
+
+TEST_F(BakeTest, FailingScriptIsShownWithItsLastWordsAndLeavesTheStoreWhole) {
+  write("b", "init.sh", "echo fine\necho the disk is made of cheese >&2\nexit 3\n");
+  const std::string error = error_of_bake();
+  EXPECT_NE(error.find("init.sh of module 'b' failed with exit code 3"), std::string::npos) << error;
+  EXPECT_NE(error.find("the disk is made of cheese"), std::string::npos) << error;
+  EXPECT_NE(error.find("while building layer 'module b'"), std::string::npos) << error;
+  const std::string log = error.substr(error.find("is in ") + 6);
+  EXPECT_NE(read_file(log).find("fine\n"), std::string::npos);
+  EXPECT_FALSE(store_.find_image("tiny").has_value());
+  EXPECT_TRUE(fs::is_empty(store_.home() / "tmp"));
+  expect_whole_store();
+  // What was built is not built again.
+  write("b", "init.sh", "touch /opt/b\n");
+  EXPECT_EQ(built(bake()), (Lines{"module b", "warm", "agent"}));
+}
+
+TEST_F(BakeTest, UndefinedVariablesAndFailedCommandsEndAScript) {
+  write("b", "init.sh", "cat /nowhere\ntouch /opt/b\n");
+  EXPECT_NE(error_of_bake().find("/nowhere"), std::string::npos);
+  write("b", "init.sh", "touch /opt/$UNDEFINED\n");
+  EXPECT_NE(error_of_bake().find("UNDEFINED"), std::string::npos);
+}
+
+TEST_F(BakeTest, SamePathFromTwoModulesNamesBoth) {
+  write("c", "init.sh", "mkdir -p /opt/a\necho other > /opt/a/seed\n");
+  const std::string error = error_of_bake();
+  EXPECT_NE(error.find("modules 'a' and 'c' both write '/opt/a/seed'"), std::string::npos) << error;
+  EXPECT_NE(error.find("require"), std::string::npos) << error;
+  // The same content is no conflict: nobody can tell whose it is.
+  write("c", "init.sh", "mkdir -p /opt/a\necho seed > /opt/a/seed\n");
+  EXPECT_EQ(error_of_bake(), "no error");
+}
+
+TEST_F(BakeTest, SandboxShowsNothingOfTheHost) {
+  ::setenv("KILN_TEST_SECRET", "secret", 1);
+  write("c", "init.sh", "env > /opt/env\nls /sys/class/net > /opt/net\nhostname > /opt/name\nls /proc > /opt/proc\ncat /etc/resolv.conf > /opt/resolv\nls / /run > /opt/ls\nrm -rf /tmp/* /var/tmp\ntouch /tmp/x /run/x\n");
+  const BakeResult result = bake();
+  const fs::path opt = layer(result, "module c") / "opt";
+  ::unsetenv("KILN_TEST_SECRET");
+  EXPECT_EQ(read_file(opt / "env").find("SECRET"), std::string::npos) << read_file(opt / "env");
+  EXPECT_EQ(read_file(opt / "net"), "lo\n");
+  EXPECT_EQ(read_file(opt / "name"), "kiln\n");
+  EXPECT_EQ(read_file(opt / "resolv"), "");
+  EXPECT_LT(split(read_file(opt / "proc"), '\n').size(), 100u);
+  EXPECT_FALSE(fs::exists(opt.parent_path() / "tmp"));
+  EXPECT_FALSE(fs::exists(opt.parent_path() / "run"));
+  EXPECT_FALSE(fs::exists(opt.parent_path() / "etc/resolv.conf"));
+  EXPECT_FALSE(fs::exists(opt.parent_path() / "usr")) << "the module's folder is the agent layer's";
+}
+
+TEST_F(BakeTest, SameInputsGiveTheSameFiles) {
+  const auto describe = [&](const BakeResult& result) {
+    std::string text;
+    for (const auto& outcome : result.layers) text += outcome.layer.key + "\n" + read_file(store_.layer_folder(outcome.layer.key).parent_path() / "files");
+    return text;
+  };
+  const std::string first = describe(bake());
+  store_ = Store(folder_.path() / "other home");
+  EXPECT_EQ(describe(bake()), first);
+}
+
+TEST_F(BakeTest, RemovedLayerIsMadeAgain) {
+  const BakeResult first = bake();
+  store_.remove_image("tiny");
+  store_.collect_garbage(false, {});
+  EXPECT_TRUE(fs::is_empty(store_.home() / "layers"));
+  const BakeResult second = bake();
+  EXPECT_EQ(built(second).size(), 6u);
+  EXPECT_EQ(second.image.digest, first.image.digest);
+}
+
+// --- bad luck ---
+
+// In a child process; its exit code, or 128 + signal.
+int in_child(const std::function<int()>& work) {
+  std::cout.flush();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int code = 1;
+    try {
+      code = work();
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << "\n";
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Ends this process by SIGKILL at the n-th thing that a bake tells.
+class KillAt : public EventSink {
+ public:
+  explicit KillAt(int n) : left_(n) {}
+  void on_event(const Event&) override {
+    if (--left_ == 0) ::kill(::getpid(), SIGKILL);
+  }
+
+ private:
+  int left_;
+};
+
+TEST_F(BakeTest, KilledAtAnyStepTheNextBakeWorksAndGcLeavesNothing) {
+  int kills = 0;
+  for (int n = 1; n < 100; ++n) {
+    const int code = in_child([&] {
+      add_sink(std::make_shared<KillAt>(n));
+      bake();
+      return 0;
+    });
+    if (code == 0) break;
+    ASSERT_EQ(code, 128 + SIGKILL);
+    ++kills;
+    expect_whole_store();
+    // Every other time straight on, to see that leftovers are in nobody's way; else everything anew.
+    if (n % 2 == 0) {
+      if (store_.find_image("tiny")) store_.remove_image("tiny");
+      expect_nothing_left();
+    }
+  }
+  EXPECT_GT(kills, 8);
+  EXPECT_EQ(error_of_bake(), "no error");
+  expect_whole_store();
+  expect_nothing_left();
+  EXPECT_TRUE(built(bake()).empty());
+}
+
+TEST_F(BakeTest, TwoBakesAtOnceShareTheWork) {
+  write("a", "init.sh", "mkdir -p /opt/a\nsleep 0.3\ncat \"$KILN_SOURCE_SEED\" > /opt/a/seed\n");
+  const auto start = [&](const fs::path& answer) {
+    std::cout.flush();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int code = 1;
+      try {
+        write_file_atomically(answer, join(built(bake()), "\n") + "\n");
+        code = 0;
+      } catch (const std::exception& error) {
+        std::cerr << error.what() << "\n";
+      }
+      ::_exit(code);
+    }
+    return child;
+  };
+  const pid_t first = start(folder_.path() / "first"), second = start(folder_.path() / "second");
+  for (const pid_t child : {first, second}) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  std::multiset<std::string> made;
+  for (const char* name : {"first", "second"}) {
+    for (const auto& layer : split(read_file(folder_.path() / name), '\n')) {
+      if (!layer.empty()) made.insert(layer);
+    }
+  }
+  EXPECT_EQ(made, (std::multiset<std::string>{"agent", "base", "module a", "module b", "module c", "warm"}));
+}
+
+TEST_F(BakeTest, FullDiskIsSaidAndLeavesTheStoreWhole) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root mounts a small disk";
+  write("b", "init.sh", "dd if=/dev/zero of=/opt/b bs=1048576 count=64\n");
+  const int code = in_child([&] {
+    make_folder(store_.home());
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 77;
+    if (::mount("tmpfs", store_.home().c_str(), "tmpfs", 0, "size=32m") != 0) return 77;
+    const std::string error = error_of_bake();
+    EXPECT_NE(error.find("no space left on device"), std::string::npos) << error;
+    EXPECT_NE(error.find("while building layer 'module b'"), std::string::npos) << error;
+    EXPECT_TRUE(fs::is_empty(store_.home() / "tmp"));
+    expect_whole_store();
+    write("b", "init.sh", "touch /opt/b\n");
+    EXPECT_EQ(error_of_bake(), "no error");
+    return testing::Test::HasFailure() ? 1 : 0;
+  });
+  if (code == 77) GTEST_SKIP() << "no tmpfs can be mounted here";
+  EXPECT_EQ(code, 0);
+}
+
+}  // namespace
+}  // namespace kiln::bake

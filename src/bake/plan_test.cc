@@ -1,0 +1,186 @@
+// Plans: a key changes with what it stands for and with nothing else, and --explain says what that was.
+#include "bake/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace kiln::bake {
+namespace {
+
+class PlanTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    module("java", "summary: j\npackages: {debian: [\"openjdk-{java_version}-jre-headless\"]}\n", {{"init.sh", "java"}});
+    module("spark", "summary: s\nrequires: [java]\nparams: {version: 4.1.1}\nsources: {spark: {url: \"http://h/{version}\", sha256: \"" + std::string(64, 'a') + "\"}}\n",
+           {{"init.sh", "spark"}, {"setup.sh", "setup"}, {"warm.sh", "warm"}, {"files/daemon", "d"}});
+    module("hadoop", "summary: h\nrequires: [java]\n", {{"init.sh", "hadoop"}});
+    spec_.name = "image";
+    spec_.base.suite = "trixie";
+    spec_.architecture = "amd64";
+    choose({"spark", "hadoop"});
+  }
+
+  void module(const std::string& name, const std::string& manifest, const std::map<std::string, std::string>& files) {
+    make_folder(folder_.path() / name / "files");
+    write(name, "module.yaml", manifest);
+    for (const auto& [file, text] : files) write(name, file, text);
+  }
+  void write(const std::string& name, const std::string& file, const std::string& text) { write_file_atomically(folder_.path() / name / file, text); }
+  void choose(const std::vector<std::string>& names) {
+    spec_.modules.clear();
+    for (const auto& name : names) {
+      config::ModuleChoice choice;
+      choice.name = name;
+      spec_.modules.push_back(choice);
+    }
+  }
+
+  Plan plan(const std::string& agent = "agent") {
+    const auto builtins = config::builtin_values(spec_.base, spec_.architecture);
+    return make_plan(spec_, plan_modules(spec_, {{folder_.path()}}, builtins), agent,
+                     [&](const SourceRequest&) { return source_.empty() ? std::nullopt : std::optional(source_); });
+  }
+  std::map<std::string, Json> layers(const Plan& made) {
+    std::map<std::string, Json> all;
+    for (const auto& layer : made.layers) all[layer.name] = {{"key", layer.key}, {"inputs", layer.inputs}};
+    return all;
+  }
+  // "name: why" of the layers whose keys changed by `change`.
+  std::vector<std::string> changed_by(const std::function<void()>& change, const std::string& agent = "agent") {
+    const auto before = layers(plan());
+    change();
+    std::vector<std::string> changed;
+    for (const auto& layer : plan(agent).layers) {
+      const auto found = before.find(layer.name);
+      if (found == before.end()) changed.push_back(layer.name + ": new");
+      else if (found->second["key"] != layer.key) changed.push_back(layer.name + ": " + explain_change(found->second["inputs"], layer.inputs));
+    }
+    return changed;
+  }
+  using Lines = std::vector<std::string>;
+
+  TemporaryFolder folder_;
+  config::ImageSpec spec_;
+  std::string source_ = "digest";
+};
+
+TEST_F(PlanTest, LayersStandOnWhatTheyRequire) {
+  const Plan made = plan();
+  std::map<std::string, Lines> below;
+  Lines names;
+  for (const auto& layer : made.layers) {
+    names.push_back(layer.name);
+    for (const std::size_t index : layer.below) below[layer.name].push_back(made.layers[index].name);
+  }
+  EXPECT_EQ(names, (Lines{"base", "packages", "module java", "module hadoop", "module spark", "warm", "agent"}));
+  EXPECT_EQ(below["module spark"], (Lines{"base", "packages", "module java"}));
+  EXPECT_EQ(below["warm"], (Lines{"base", "packages", "module java", "module hadoop", "module spark"}));
+  EXPECT_EQ(made.layers[1].inputs["packages"], Json({"openjdk-21-jre-headless"}));
+}
+
+TEST_F(PlanTest, SameInputsSameKeysHoweverTheSpecListsThem) {
+  const std::string digest = plan().digest();
+  EXPECT_EQ(plan().digest(), digest);
+  choose({"hadoop", "java", "spark"});
+  EXPECT_EQ(plan().digest(), digest);
+}
+
+TEST_F(PlanTest, ChangedInitRebuildsItsLayerAndThoseAbove) {
+  EXPECT_EQ(changed_by([&] { write("spark", "init.sh", "other"); }),
+            (Lines{"module spark: init.sh of module spark changed", "warm: the layer 'module spark' below it changed", "agent: init.sh of module spark changed"}));
+  EXPECT_EQ(changed_by([&] { write("java", "init.sh", "other"); }),
+            (Lines{"module java: init.sh of module java changed", "module hadoop: the layer 'module java' below it changed",
+                   "module spark: the layer 'module java' below it changed", "warm: the layer 'module java' below it changed", "agent: init.sh of module java changed"}));
+}
+
+TEST_F(PlanTest, WhatRunsOnNodesOnlyCostsNoRebuild) {
+  module("hadoop", "summary: h\nrequires: [java]\n", {{"setup.sh", "one"}});
+  EXPECT_EQ(changed_by([&] { write("hadoop", "setup.sh", "other"); }), (Lines{"agent: setup.sh of module hadoop changed"}));
+  // A warm-up may set the software up.
+  EXPECT_EQ(changed_by([&] { write("spark", "setup.sh", "other"); }), (Lines{"warm: setup.sh of module spark changed", "agent: setup.sh of module spark changed"}));
+  EXPECT_EQ(changed_by([&] { write("hadoop", "test.sh", "new"); }), (Lines{"agent: test.sh of module hadoop was added"}));
+  EXPECT_EQ(changed_by([] {}, "other agent"), (Lines{"agent: kiln-node changed"}));
+  EXPECT_EQ(changed_by([&] { write("spark", "warm.sh", "other"); }), (Lines{"warm: warm.sh of module spark changed", "agent: warm.sh of module spark changed"}));
+}
+
+TEST_F(PlanTest, OtherFilesAndTheirModesCount) {
+  EXPECT_EQ(changed_by([&] { write("spark", "files/daemon", "other"); }).front(), "module spark: files/daemon of module spark changed");
+  EXPECT_EQ(changed_by([&] { fs::permissions(folder_.path() / "spark/files/daemon", fs::perms::owner_exec, fs::perm_options::add); }).front(),
+            "module spark: files/daemon of module spark changed");
+  EXPECT_EQ(changed_by([&] { fs::remove(folder_.path() / "spark/files/daemon"); }).front(), "module spark: files/daemon of module spark was removed");
+  EXPECT_TRUE(changed_by([&] { write("spark", "init.sh~", "an editor's"); }).empty());
+}
+
+TEST_F(PlanTest, ParametersAndSourcesCount) {
+  EXPECT_EQ(changed_by([&] { spec_.modules[0].params = {{"version", "3.5.8"}}; }).front(), "module spark: parameter 'version' of module spark: 4.1.1 → 3.5.8");
+  EXPECT_EQ(changed_by([&] { source_ = "other"; }),
+            (Lines{"module spark: source 'spark' of module spark changed", "warm: the layer 'module spark' below it changed",
+                   "agent: the layer 'module spark' below it changed"}));
+}
+
+TEST_F(PlanTest, PackagesBaseAndEpochCount) {
+  EXPECT_EQ(changed_by([&] { spec_.packages = {"less"}; })[0], "packages: packages added: less");
+  EXPECT_EQ(changed_by([&] { spec_.packages = {}; })[1], "module java: the layer 'packages' below it changed");
+  EXPECT_EQ(changed_by([&] { spec_.base.suite = "bookworm"; })[0], "base: suite: trixie → bookworm");
+  EXPECT_EQ(changed_by([&] { spec_.base.mirror = "http://m"; })[0], "base: mirror: (empty) → http://m");
+  EXPECT_EQ(changed_by([&] { spec_.epoch += 1; })[0], "base: epoch: 1767225600 → 1767225601");
+  EXPECT_EQ(changed_by([&] { spec_.architecture = "arm64"; })[0], "base: architecture: amd64 → arm64");
+}
+
+TEST_F(PlanTest, NewModuleLeavesTheOthersAlone) {
+  choose({"hadoop"});
+  EXPECT_EQ(changed_by([&] { choose({"hadoop", "spark"}); }), (Lines{"module spark: new", "warm: new", "agent: module spark was added"}));
+}
+
+TEST_F(PlanTest, UnknownSourceLeavesKeysOpen) {
+  source_.clear();
+  const Plan made = plan();
+  for (const auto& layer : made.layers) {
+    EXPECT_EQ(layer.key.empty(), layer.name == "module spark" || layer.name == "warm" || layer.name == "agent") << layer.name;
+  }
+  EXPECT_EQ(made.digest(), "");
+}
+
+TEST_F(PlanTest, ModuleWithoutInitHasNoLayer) {
+  fs::remove(folder_.path() / "hadoop/init.sh");
+  for (const auto& layer : plan().layers) EXPECT_NE(layer.name, "module hadoop");
+  spec_.warm = false;
+  for (const auto& layer : plan().layers) EXPECT_NE(layer.name, "warm");
+}
+
+TEST_F(PlanTest, AfterIsOrderOnly) {
+  module("early", "summary: e\nafter: [spark, notthere]\n", {{"init.sh", "x"}});
+  choose({"early", "spark"});
+  const Plan made = plan();
+  EXPECT_EQ(made.modules.back().manifest.name, "early");
+  EXPECT_TRUE(made.modules.back().below.empty());
+}
+
+TEST_F(PlanTest, CircleIsShown) {
+  module("a", "summary: a\nrequires: [b]\n", {});
+  module("b", "summary: b\nafter: [a]\n", {});
+  choose({"a"});
+  try {
+    plan();
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(std::string(error.what()), "modules wait for each other in a circle: a → b → a");
+  }
+}
+
+TEST_F(PlanTest, MissingRequiredModuleNamesWhoRequiresIt) {
+  module("a", "summary: a\nrequires: [jawa]\n", {});
+  choose({"a"});
+  try {
+    plan();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("module 'a' requires"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("'jawa'"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace kiln::bake
