@@ -22,6 +22,14 @@ AGENT = os.path.abspath(os.path.join(BUILD, "kiln-node"))
 SECRET = "ab" * 32
 
 
+def is_sanitized():
+    with open(AGENT, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+SANITIZED = is_sanitized()  # its memory is no measure
+
+
 class Refused(Exception):
     pass
 
@@ -227,7 +235,10 @@ class Cluster:
                 except subprocess.TimeoutExpired:
                     node.process.kill()
                     node.process.wait()
+        codes = {n.name: n.process.returncode for n in self.nodes.values() if n.process}
         shutil.rmtree(self.folder, ignore_errors=True)
+        # An agent that stumbles over its own end (a sanitizer's report, too) fails the test.
+        assert not any(codes.values()), codes
 
     def status(self):
         return {n["name"]: n for n in self.master.ask({"do": "status"})["nodes"]}
@@ -492,7 +503,8 @@ class Requests(unittest.TestCase):
             time.sleep(0.5)
             for node in self.cluster.nodes.values():
                 with open(f"/proc/{node.process.pid}/status") as file:
-                    self.assertLess(int([l for l in file if l.startswith("VmRSS")][0].split()[1]), 20000)
+                    rss = int([l for l in file if l.startswith("VmRSS")][0].split()[1])
+                self.assertLess(rss, 300000 if SANITIZED else 20000)
             total = 0
             while True:
                 kind, payload = channel.receive()
@@ -631,6 +643,7 @@ class Requests(unittest.TestCase):
         for one in half_open:
             one.close()
 
+    @unittest.skipIf(SANITIZED, "built with sanitizers")
     def test_memory_and_idleness(self):
         pid = self.cluster["worker-1"].process.pid
 
@@ -742,12 +755,11 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(1, code)
         self.assertIn("cannot listen on 127.0.0.2", words)
 
+    @unittest.skipIf(SANITIZED or not shutil.which("strip"), "built with sanitizers, or no strip")
     def test_size(self):
-        if "sanitize" not in BUILD:
-            stripped = os.path.join(tempfile.gettempdir(), f"kiln-node-{os.getpid()}")
-            self.addCleanup(lambda: os.path.exists(stripped) and os.unlink(stripped))
-            if shutil.which("strip") and subprocess.run(["strip", "-o", stripped, AGENT]).returncode == 0:
-                self.assertLess(os.path.getsize(stripped), 8 << 20)
+        with tempfile.NamedTemporaryFile() as stripped:
+            subprocess.run(["strip", "-o", stripped.name, AGENT], check=True)
+            self.assertLess(os.path.getsize(stripped.name), 8 << 20)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,16 @@ Loop::Loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { read_signals(); });
 }
 
+Loop::~Loop() {
+  // Handlers own connections and the like, which unwatch and cancel as they go: they must find tables that are whole.
+  while (!watches_.empty() || !timers_.empty() || !deferred_.empty() || !children_.empty()) {
+    const auto watches = std::exchange(watches_, {});
+    const auto timers = std::exchange(timers_, {});
+    const auto deferred = std::exchange(deferred_, {});
+    const auto children = std::exchange(children_, {});
+  }
+}
+
 void reset_signals_in_child() {
   for (const int number : {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGQUIT}) ::signal(number, SIG_DFL);
   sigset_t none;

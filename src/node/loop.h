@@ -24,6 +24,7 @@ class Loop {
   using TimerId = std::uint64_t;
 
   Loop();
+  ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
