@@ -86,7 +86,49 @@ Roots find_roots(const Store& store, const std::vector<std::string>& extra_layer
   return roots;
 }
 
+// What a killed bake left in tmp/. Work that somebody still holds the lock of is not interrupted: launch makes things here too.
+struct InterruptedWork {
+  std::vector<Store::Garbage> garbage;
+  std::vector<fs::path> paths;
+};
+
+InterruptedWork find_interrupted(const fs::path& home) {
+  InterruptedWork found;
+  for (const auto& path : entries_of(home / "tmp")) {
+    if (path.extension() == ".lock") {
+      if (!fs::exists(fs::path(path).replace_extension()) && FileLock::try_now(path)) found.paths.push_back(path);
+    } else if (FileLock::try_now(path.native() + ".lock")) {
+      found.garbage.push_back({"interrupted work " + path.filename().native(), size_of_tree(path)});
+      found.paths.push_back(path);
+      found.paths.push_back(path.native() + ".lock");
+    }
+  }
+  return found;
+}
+
+void remove_patiently(const fs::path& path) {
+  const bool removed = try_for_two_seconds([&] {
+    try {
+      container::remove_tree_in_cell(path);
+      return true;
+    } catch (const Interrupted&) {
+      throw;
+    } catch (const Error&) {
+      return false;
+    }
+  });
+  if (!removed) container::remove_tree_in_cell(path);  // says why
+}
+
 }  // namespace
+
+std::vector<Store::Garbage> Store::collect_interrupted(bool dry_run) {
+  const InterruptedWork found = find_interrupted(home_);
+  if (!dry_run) {
+    for (const auto& path : found.paths) remove_patiently(path);
+  }
+  return found.garbage;
+}
 
 std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vector<std::string>& extra_roots) {
   if (!fs::exists(home_)) return {};
@@ -137,32 +179,14 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
   for (const auto& path : entries_of(home_ / "images")) {
     if (path.extension() != ".json") condemn("interrupted write " + path.filename().native(), path);
   }
-  // Work that somebody still holds the lock of is not interrupted: launch makes things here too.
-  for (const auto& path : entries_of(home_ / "tmp")) {
-    if (path.extension() == ".lock") {
-      if (!fs::exists(fs::path(path).replace_extension()) && FileLock::try_now(path)) doomed.push_back(path);
-    } else if (FileLock::try_now(path.native() + ".lock")) {
-      condemn("interrupted work " + path.filename().native(), path);
-      doomed.push_back(path.native() + ".lock");
-    }
-  }
+  auto interrupted_work = find_interrupted(home_);
+  garbage.insert(garbage.end(), interrupted_work.garbage.begin(), interrupted_work.garbage.end());
+  doomed.insert(doomed.end(), interrupted_work.paths.begin(), interrupted_work.paths.end());
   if (dry_run) return garbage;
 
   // A layer without its record is none: it goes first, so that a crash here leaves no half layer that looks whole.
   for (const auto& path : doomed) ::unlink((path / "layer.json").c_str());
-  for (const auto& path : doomed) {
-    const bool removed = try_for_two_seconds([&] {
-      try {
-        container::remove_tree_in_cell(path);
-        return true;
-      } catch (const Interrupted&) {
-        throw;
-      } catch (const Error&) {
-        return false;
-      }
-    });
-    if (!removed) container::remove_tree_in_cell(path);  // says why
-  }
+  for (const auto& path : doomed) remove_patiently(path);
   remove_control_groups();
   for (const auto& path : entries_of(home_ / "locks")) {
     if (path.filename() != "gc") ::unlink(path.c_str());

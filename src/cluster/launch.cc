@@ -169,7 +169,8 @@ LaunchResult launch(const LaunchOptions& options) {
 
   // Nothing exists yet: whatever is wrong with names, image or parameters is found here.
   auto provider = provider::make_provider(options.spec.provider);
-  if (provider->find(options.spec.name)) {
+  // One that is being made may be a killed launch's, about to go: create() waits for that, and refuses what stays.
+  if (const auto present = provider->find(options.spec.name); present && present->state != provider::State::kCreating) {
     UsageError error(fmt::format("there is a cluster '{}' already", options.spec.name));
     error.set_hint(fmt::format("`kiln status {0}` shows it, `kiln destroy {0}` removes it", options.spec.name));
     throw error;
@@ -188,23 +189,23 @@ LaunchResult launch(const LaunchOptions& options) {
   if (options.spec.ttl) cluster.lease_until = cluster.created + options.spec.ttl->count();
   cluster.notes = make_notes(image, options.spec, params);
 
+  {
+    // On failure it leaves nothing itself; destroying by name here could hit somebody else's cluster that took the name just now.
+    Activity machines("machines");
+    cluster = provider->create(create_request(cluster, image_ref(store, image), node_requests(options.spec)));
+  }
   // From here on there is something to remove.
-  std::optional<Session> session;
+  Session session(std::move(provider), cluster);
   try {
-    {
-      Activity machines("machines");
-      cluster = provider->create(create_request(cluster, image_ref(store, image), node_requests(options.spec)));
-    }
-    session.emplace(std::move(provider), cluster);
-    wait_until_ready(*session, names_of(cluster.nodes), started);
+    wait_until_ready(session, names_of(cluster.nodes), started);
     Timeline timeline = recording.finish();
     cluster.notes["timeline"] = timeline.to_json();
-    session->provider().commit(cluster.name, cluster.notes);
-    session->refresh();
-    return {session->cluster(), timeline};
+    session.provider().commit(cluster.name, cluster.notes);
+    session.refresh();
+    return {session.cluster(), timeline};
   } catch (Error& error) {
-    auto& owner = session ? session->provider() : *provider;
-    if (options.keep_failed && error.exit_code() != ExitCode::kInterrupted && session) {
+    auto& owner = session.provider();
+    if (options.keep_failed && error.exit_code() != ExitCode::kInterrupted) {
       owner.commit(cluster.name, cluster.notes);
       error.set_hint(fmt::format("kept, as you asked: `kiln logs {0}`, `kiln exec {0} -- sh`, `kiln destroy {0}`", cluster.name));
     } else {
