@@ -11,6 +11,7 @@
 #include <deque>
 
 #include "bake/accounts.h"
+#include "bake/java_keystore.h"
 #include "bake/step_jobs.h"
 #include "bake/store.h"
 #include "bake/steps.h"
@@ -142,6 +143,10 @@ void merge_accounts_into(const Json& layers, const fs::path& upper) {
 Json finish(const Json& place, Leftovers leftovers) {
   const fs::path work = place.at("work").get<std::string>(), files = work / "fs";
   remove_leftovers(files, leftovers);
+  const fs::path keystore = files / "etc/ssl/certs/java/cacerts";
+  if (fs::is_regular_file(fs::symlink_status(keystore))) {
+    if (const auto clamped = clamp_keystore(read_file(keystore), place.at("epoch"))) write_new_file(keystore, *clamped, 0644);
+  }
   clamp_times(files, place.at("epoch"));
   const auto list = list_files(files);
   write_new_file(work / "files", write_list(list), 0644);
