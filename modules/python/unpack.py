@@ -2,7 +2,7 @@
 """unpack.py SITE BIN WHEEL…: installs wheels that need nothing but copying.
 
 That is what a wheel is (https://packaging.python.org/en/latest/specifications/binary-distribution-format/): a zip of what
-goes to site-packages, a NAME.data folder with other places, and a list of commands. The libraries' own test suites, a third
+goes to site-packages, a NAME.data folder with other places, and a list of commands. The libraries' own tests, a third
 of their size, stay out.
 """
 import configparser
@@ -29,7 +29,8 @@ def place(name, site, bin):
         if kind == "data":
             return os.path.join("/usr/local", rest)
         return None  # headers: nothing is compiled in an image
-    if "tests" in parts[1:-1]:
+    # Not the whole folder: numpy imports helpers from among its tests.
+    if "tests" in parts[1:-1] and (parts[-1].startswith("test_") or "data" in parts):
         return None
     return os.path.join(site, name)
 

@@ -45,7 +45,8 @@ rm -r "$classes"
 install -m 755 files/daemon files/submit "$home/kiln/"
 install -m 644 tools/jars.py "$home/kiln/"
 # The options that this version of Spark gives to each JVM (it opens JDK packages to itself), as it says itself.
-SPARK_HOME=$home SPARK_SCALA_VERSION=any "$java" -cp "$jars" org.apache.spark.launcher.Main org.apache.spark.deploy.master.Master \
+SPARK_HOME=$home SPARK_SCALA_VERSION=any "$java" -cp "$jars" org.apache.spark.launcher.Main \
+    org.apache.spark.deploy.SparkSubmit --class any any.jar \
     | tr '\0' '\n' | sed -n '/^-XX:+IgnoreUnrecognizedVMOptions$/p; /^--add-/p; /^--enable-/p; /^-Djdk\./p; /^-Dio\.netty\./p' \
     > "$home/kiln/java-options"
 [ -s "$home/kiln/java-options" ] || { echo "spark: its launcher named no Java options" >&2; exit 1; }
@@ -85,11 +86,13 @@ fi
 mkdir -p /var/lib/spark/work /var/lib/spark/local /var/lib/spark/events /var/lib/spark/warehouse
 chown -R 7077:7077 /var/lib/spark
 chmod 750 /var/lib/spark
-# Made here, empty, so that setup.sh only has to write: the one with the secret is the user spark's alone.
+# Made here, empty, so that setup.sh only has to write: those with the secret are the user spark's alone.
 : > "$home/conf/spark-env.sh"
-: > "$home/conf/spark-defaults.conf"
-chmod 600 "$home/conf/spark-defaults.conf"
-chown 7077:7077 "$home/conf/spark-defaults.conf"
+for name in spark-defaults.conf secret.args; do
+    : > "$home/conf/$name"
+    chmod 600 "$home/conf/$name"
+    chown 7077:7077 "$home/conf/$name"
+done
 
 # Commands that people type. Not links: Spark's scripts look for its home beside the name they were called by.
 mkdir -p /usr/local/bin /etc/profile.d

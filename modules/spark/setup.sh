@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes Spark's two configuration files for this node. It is part of every launch, so nothing here starts a program:
+# Writes Spark's configuration files for this node. It is part of every launch, so nothing here starts a program:
 # shell built-ins only. init.sh made the files, with owner and mode; writing into them keeps both.
 set -eu
 
@@ -48,6 +48,10 @@ cat_env > "$conf/spark-env.sh"
 
 # --- spark-defaults.conf -----------------------------------------------------------------------------------------------
 read -r secret < "$KILN_SECRET_FILE"
+# With --deploy-mode cluster a worker starts the driver and takes the secret out of its options, yet the driver insists on
+# finding it there. A file of Java options, the same on every node, brings it back without showing
+# it in a process list.
+echo "-Dspark.authenticate.secret=$secret" > "$conf/secret.args"
 # Class-data archives: half of a JVM's start. They hold for exactly this class path, so both go together. They are given
 # as default options, which Spark puts before a user's extraJavaOptions; a user's own extraClassPath merely switches them off.
 java=
@@ -74,7 +78,9 @@ java="$java -XX:Tier4BackEdgeThreshold=400000"
         "spark.eventLog.dir file:$state/events" \
         "spark.history.fs.logDirectory file:$state/events" \
         "spark.sql.warehouse.dir file:$state/warehouse"
-    printf '%s\n' "spark.driver.defaultJavaOptions ${java# }" "spark.executor.defaultJavaOptions ${java# }"
+    printf '%s\n' \
+        "spark.driver.defaultJavaOptions ${java# } @$conf/secret.args" \
+        "spark.executor.defaultJavaOptions ${java# }"
     # Without archives (a module installed at launch) the class path stays Spark's own.
     [ ! -e "$kiln/app.jsa" ] || printf '%s\n' \
         "spark.driver.extraClassPath $kiln/spark.jar" \

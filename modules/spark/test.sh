@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks Spark on the running cluster, from the first master: all workers are there, a JVM job and a Python job give right
-# results, and nobody gets in without the cluster's secret.
+# results, the secret is kept, and the archives are in use.
 set -eu
 
 home=/opt/spark
@@ -9,33 +9,41 @@ set -- $KILN_WORKERS
 python3 tools/wait.py 60 "http://$KILN_MASTER:8080/json/" "\"aliveworkers\" : $#"
 echo "spark: $# workers are alive"
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+# run NAME ARGUMENTS…: submits a job; its result goes to standard output, its log is shown only when it fails.
+run() {
+    name=$1
+    shift
+    "$home/kiln/submit" "$@" 2> "$work/log" || { tail -n 30 "$work/log" >&2; echo "spark: $name failed" >&2; exit 1; }
+}
+
 # An estimate of 400,000 darts is within 0.02 of pi in all but one of 10^13 runs.
-pi=$("$home/kiln/submit" --class org.apache.spark.examples.SparkPi "$home/examples/jars/spark-examples.jar" 4 2>/dev/null)
+pi=$(run SparkPi --class org.apache.spark.examples.SparkPi "$home/examples/jars/spark-examples.jar" 4)
 case $pi in
     *"Pi is roughly 3.1"[2-6]*) echo "spark: $pi" ;;
     *) echo "spark: SparkPi printed: $pi" >&2; exit 1 ;;
 esac
 
 # Executors must run Python workers, too.
-job=$(mktemp)
-trap 'rm -f "$job"' EXIT
-cat > "$job" <<'PYTHON'
+cat > "$work/job.py" <<'PYTHON'
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.appName("kiln test").getOrCreate()
 print("sum", spark.sparkContext.parallelize(range(1000), 4).map(lambda n: n * n).sum())
 print("rows", spark.range(100).filter("id % 3 = 0").count())
 spark.stop()
 PYTHON
-chmod 644 "$job"
-out=$("$home/kiln/submit" "$job" 2>/dev/null)
+out=$(run "the Python job" "$work/job.py")
 [ "$out" = "sum 332833500
 rows 34" ] || { echo "spark: the Python job printed: $out" >&2; exit 1; }
-echo "spark: Python job is right"
+echo "spark: the Python job is right"
 
-# The port answers, but a driver without the secret is refused: its authentication is what setup.sh configured.
 grep -q '^spark.authenticate true' "$home/conf/spark-defaults.conf"
-mode=$(stat -c '%a %U' "$home/conf/spark-defaults.conf")
-[ "$mode" = "600 spark" ] || { echo "spark: spark-defaults.conf holds the secret and is '$mode'" >&2; exit 1; }
+for name in spark-defaults.conf secret.args; do
+    mode=$(stat -c '%a %U' "$home/conf/$name")
+    [ "$mode" = "600 spark" ] || { echo "spark: $name holds the secret and is '$mode'" >&2; exit 1; }
+done
 
 # Archives that do not fit are silently left out by the JVM: ask it to insist.
 if [ -e "$home/kiln/app.jsa" ]; then

@@ -31,17 +31,18 @@ cp "$home"/licenses/LICENSE-CC0.txt "$work/data/text"
 chown -R 7077:7077 "$work"
 as_spark() { setpriv --reuid 7077 --regid 7077 --clear-groups env HOME="$work" "$@"; }
 
-# `%p` would give a file per process; the JVM only knows that in some options, so each role gets its own name.
+# Each role writes a list of its own: the name has no place for a process number that every Java version knows.
 list() { echo "-Xshare:off -XX:DumpLoadedClassList=$work/lists/$1"; }
 
 SPARK_DAEMON_JAVA_OPTS=$(list master) as_spark "$kiln/daemon" master > "$work/master.log" 2>&1 &
-pids="$pids $!"
+master=$!
 mkfifo "$work/gate"
 KILN_GATE="$work/gate" SPARK_DAEMON_JAVA_OPTS=$(list worker) as_spark "$kiln/daemon" worker > "$work/worker.log" 2>&1 &
-pids="$pids $!"
-python3 tools/wait.py 120 http://localhost:8080/json/ '"ALIVE"'
+worker=$!
+pids="$master $worker"
+WAIT_PID=$master python3 tools/wait.py 120 http://localhost:8080/json/ '"ALIVE"'
 echo > "$work/gate"
-python3 tools/wait.py 120 http://localhost:8081/json/ '"masterurl" : "spark:'
+WAIT_PID=$worker python3 tools/wait.py 120 http://localhost:8081/json/ '"masterurl" : "spark:'
 
 # --- jobs ----------------------------------------------------------------------------------------------------------------
 # One after the other: each wants both cores of the only worker. Connect and history start beside the second.
@@ -54,12 +55,17 @@ job() {
 job pi --class org.apache.spark.examples.SparkPi "$home/examples/jars/spark-examples.jar" 4
 # The history server writes its own classes down, too.
 SPARK_DAEMON_JAVA_OPTS=$(list history) as_spark "$kiln/daemon" history > "$work/history.log" 2>&1 &
-pids="$pids $!"
+history=$!
+pids="$pids $history"
 job python tools/warm_job.py "$work/data"
-SPARK_SUBMIT_OPTS=$(list connect) as_spark "$kiln/daemon" connect > "$work/connect.log" 2>&1 &
-pids="$pids $!"
-python3 tools/wait.py 120 http://localhost:18080/api/v1/applications '"Spark Pi"'
-python3 tools/wait.py 120 15002
+set -- "$home"/jars/spark-connect_*.jar
+if [ -e "$1" ]; then
+    SPARK_SUBMIT_OPTS=$(list driver-connect) as_spark "$kiln/daemon" connect > "$work/connect.log" 2>&1 &
+    connect=$!
+    pids="$pids $connect"
+    WAIT_PID=$connect python3 tools/wait.py 120 15002
+fi
+WAIT_PID=$history python3 tools/wait.py 120 http://localhost:18080/api/v1/applications '"Spark Pi"'
 finish
 pids=
 
@@ -75,7 +81,7 @@ dump() {
 }
 cd "$work/lists"
 merge master worker > "$work/daemon.list"
-merge driver-* executor-* history connect > "$work/app.list"
+merge driver-* executor-* history > "$work/app.list"
 cd "$work"
 dump daemon "$kiln/daemon.jar" &
 daemon=$!

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""wait.py SECONDS URL TEXT: waits until the page at URL has TEXT in it. wait.py SECONDS PORT: until the port is open."""
+"""wait.py SECONDS URL TEXT: waits until the page at URL has TEXT in it. wait.py SECONDS PORT: until the port is open.
+
+With WAIT_PID in the environment it gives up as soon as that process is gone."""
+import os
 import socket
 import sys
 import time
@@ -20,6 +23,8 @@ def ready(target, text):
 target, text = sys.argv[2], (sys.argv + [""])[3]
 end = time.monotonic() + float(sys.argv[1])
 while not ready(target, text):
+    if "WAIT_PID" in os.environ and not os.path.exists(f"/proc/{os.environ['WAIT_PID']}"):
+        sys.exit(f"wait.py: the process that {target} was expected of has ended")
     if time.monotonic() > end:
         sys.exit(f"wait.py: {target} was not ready after {sys.argv[1]} s")
     time.sleep(0.02)  # between two looks; the condition is above
