@@ -151,9 +151,8 @@ int submit(Session& session, const SubmitRequest& request, const ExecOutput& out
   const std::string folder = "/var/lib/kiln/submit/" + random_hex(8);
   const SubmitPlan plan = plan_submit(request, folder);
 
-  std::string prepare = "umask 077; mkdir -p " + shell_quote(folder) + " && chown " + command.user + " " + shell_quote(folder);
   ExecRequest as_root;
-  as_root.argv = {"sh", "-c", prepare};
+  as_root.argv = {"sh", "-c", "install -d -m 755 \"${1%/*}\" && install -d -m 700 -o \"$2\" \"$1\"", "prepare", folder, command.user};
   const auto ignore = [](char, std::string_view) {};
   if (exec_on_node(session, node, as_root, -1, ignore) != 0) fail("cannot make the folder {} on {}", folder, node);
   const auto clean_up = [&] {

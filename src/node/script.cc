@@ -100,7 +100,8 @@ void ScriptRun::launch(const PlannedModule& module) {
     if (stage_ == "setup") {
       const auto secret = context_.paths.secrets() / name;
       // hmac_sha256_hex(cluster secret, "module:" NAME): no module learns another's, nor the cluster's.
-      write_file_atomically(secret, hmac_sha256_hex(context_.secret, "module:" + name), 0600);
+      // A line of text, so that a shell's `read` takes it.
+      write_file_atomically(secret, hmac_sha256_hex(context_.secret, "module:" + name) + "\n", 0600);
       request.env["KILN_SECRET_FILE"] = secret.native();
     }
     Pipe output = make_pipe();
