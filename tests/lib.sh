@@ -12,14 +12,25 @@ failures=0
 scratch=$(mktemp -d)
 
 check() {
-  name=$1
+  check_title=$1
   shift
-  if ( set -eu; "$@" ) > "$scratch/.output" 2>&1; then
-    echo "ok: $name"
+  # Not inside an `if`: there the shell would ignore -e, and only a case's last command could fail.
+  ( set -eu; "$@" ) > "$scratch/.output" 2>&1
+  check_code=$?
+  if [ "$check_code" = 0 ]; then
+    echo "ok: $check_title"
   else
-    echo "FAILED: $name"
+    echo "FAILED: $check_title"
     sed 's/^/    | /' "$scratch/.output" | tail -n 40
     failures=$((failures + 1))
+  fi
+}
+
+# True when the command fails (`! command` alone is nothing that -e looks at).
+refute() {
+  if "$@"; then
+    echo "this should have failed: $*"
+    return 1
   fi
 }
 

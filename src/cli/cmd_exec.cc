@@ -95,7 +95,8 @@ Response run_shell(const ShellOptions& options) {
   } else {
     const auto command = cluster::find_command(session, options.program);
     request.user = command.user;
-    request.argv = {"sh", "-c", "exec " + command.exec + " \"$@\"", options.program};
+    // At home: Spark's SQL shell keeps its catalogue in the working folder.
+    request.argv = {"sh", "-c", "cd && exec " + command.exec + " \"$@\"", options.program};
   }
   if (options.program == "bash" || options.program == "sh") {
     if (!rest().after_dashes.empty()) request.argv = {"sh", "-c", "exec \"$@\"", "sh"};
