@@ -88,7 +88,7 @@ chown -R 7077:7077 /var/lib/spark
 chmod 750 /var/lib/spark
 # Made here, empty, so that setup.sh only has to write: those with the secret are the user spark's alone.
 : > "$home/conf/spark-env.sh"
-for name in spark-defaults.conf secret.args; do
+for name in spark-defaults.conf cluster.args; do
     : > "$home/conf/$name"
     chmod 600 "$home/conf/$name"
     chown 7077:7077 "$home/conf/$name"

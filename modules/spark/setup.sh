@@ -50,8 +50,8 @@ cat_env > "$conf/spark-env.sh"
 read -r secret < "$KILN_SECRET_FILE"
 # With --deploy-mode cluster a worker starts the driver and takes the secret out of its options, yet the driver insists on
 # finding it there. A file of Java options, the same on every node, brings it back without showing
-# it in a process list.
-echo "-Dspark.authenticate.secret=$secret" > "$conf/secret.args"
+# it in a process list. (Its name has no "secret" in it, or Spark would blot out the whole setting wherever it shows it.)
+echo "-Dspark.authenticate.secret=$secret" > "$conf/cluster.args"
 # Class-data archives: half of a JVM's start. They hold for exactly this class path, so both go together. They are given
 # as default options, which Spark puts before a user's extraJavaOptions; a user's own extraClassPath merely switches them off.
 java=
@@ -79,7 +79,8 @@ java="$java -XX:Tier4BackEdgeThreshold=400000"
         "spark.history.fs.logDirectory file:$state/events" \
         "spark.sql.warehouse.dir file:$state/warehouse"
     printf '%s\n' \
-        "spark.driver.defaultJavaOptions ${java# } @$conf/secret.args" \
+        "spark.driver.defaultJavaOptions ${java# }" \
+        "spark.driver.extraJavaOptions @$conf/cluster.args" \
         "spark.executor.defaultJavaOptions ${java# }"
     # Without archives (a module installed at launch) the class path stays Spark's own.
     [ ! -e "$kiln/app.jsa" ] || printf '%s\n' \

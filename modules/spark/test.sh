@@ -40,7 +40,7 @@ rows 34" ] || { echo "spark: the Python job printed: $out" >&2; exit 1; }
 echo "spark: the Python job is right"
 
 grep -q '^spark.authenticate true' "$home/conf/spark-defaults.conf"
-for name in spark-defaults.conf secret.args; do
+for name in spark-defaults.conf cluster.args; do
     mode=$(stat -c '%a %U' "$home/conf/$name")
     [ "$mode" = "600 spark" ] || { echo "spark: $name holds the secret and is '$mode'" >&2; exit 1; }
 done
