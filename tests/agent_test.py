@@ -326,7 +326,7 @@ class Launch(unittest.TestCase):
         self.assertEqual((env["KILN_MASTER"], env["KILN_WORKERS"]), ("master-1", "worker-1 worker-2"))
         self.assertEqual((env["KILN_CPUS"], env["KILN_MEMORY_MB"]), ("2", "1024"))
         secret = hmac.new(SECRET.encode(), b"module:app", hashlib.sha256).hexdigest()
-        self.assertEqual(cluster["worker-1"].read("usr/lib/kiln/modules/app/secret"), secret)
+        self.assertEqual(cluster["worker-1"].read("usr/lib/kiln/modules/app/secret"), secret + "\n")
         self.assertEqual(os.stat(cluster["worker-1"].path("run/kiln/secrets/app")).st_mode & 0o777, 0o600)
         hosts = cluster["worker-2"].read("etc/hosts")
         for line in ("127.0.0.2 master-1 master", "127.0.0.4 worker-2", "127.0.0.1 localhost"):
