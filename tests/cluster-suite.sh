@@ -114,6 +114,37 @@ print("SUM", spark.sparkContext.parallelize(range(10)).map(mylib.twice).sum(), s
 PY
   "$kiln" submit "$name" --py-files "$scratch/lib" "$scratch/uses.py" -- --conf spark.my.word=yes | grep 'SUM 90 yes'
 }
+packages_from_maven() {
+  # A Maven repository of our own, so that the case needs no network: --packages and --repositories go to Spark as they are.
+  folder=$scratch/repository/org/example/hello/1.0
+  mkdir -p "$folder"
+  echo '<project><modelVersion>4.0.0</modelVersion><groupId>org.example</groupId><artifactId>hello</artifactId><version>1.0</version></project>' > "$folder/hello-1.0.pom"
+  (cd "$folder" && echo 'greeting=hello' > greeting.properties && python3 -m zipfile -c hello-1.0.jar greeting.properties)
+  "$kiln" cp "$name" "$scratch/repository" :/data
+  cat > "$scratch/packaged.py" <<'PY'
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+stream = spark._jvm.Thread.currentThread().getContextClassLoader().getResourceAsStream("greeting.properties")
+print("PACKAGED", stream is not None, spark.conf.get("spark.jars"))
+PY
+  "$kiln" submit "$name" --packages org.example:hello:1.0 "$scratch/packaged.py" -- --repositories file:///data/repository | grep 'PACKAGED True.*hello-1.0.jar'
+}
+deploy_root_is_applied() {
+  mkdir -p "$scratch/deploy"
+  echo 'echo "$KILN_STAGE on $KILN_NODE" >> /root/stages' > "$scratch/deploy/setup.sh"
+  echo 'echo "run on $KILN_NODE" > /root/ran' > "$scratch/deploy/run.sh"
+  "$kiln" launch "$name-d" --workers 1 --deploy-root "$scratch/deploy" --no-timeline
+  "$kiln" exec "$name-d" --all -- cat /root/stages > "$scratch/stages"
+  cat "$scratch/stages"
+  grep -q 'setup on master-1' "$scratch/stages"
+  grep -q 'setup on worker-1' "$scratch/stages"
+  "$kiln" exec "$name-d" -- cat /root/ran | grep -qx 'run on master-1'
+  "$kiln" destroy "$name-d"
+  echo 'echo the reason; exit 3' > "$scratch/deploy/setup.sh"
+  expect_failure 1 'the reason' "$kiln" launch "$name-d" --workers 1 --deploy-root "$scratch/deploy"
+  "$kiln" list > "$scratch/list"
+  refute grep -q "^$name-d" "$scratch/list"
+}
 libraries_work_together() {
   cat > "$scratch/science.py" <<'PY'
 import numpy, scipy.stats, pandas, pyarrow
@@ -264,6 +295,7 @@ cluster_suite() {
   check "submit: a folder, arguments, the job's exit code" exit_code_is_the_jobs
   check "submit: --py-files and --conf" py_files_and_conf
   check "submit: numpy, scipy, pandas and pyarrow in the executors" libraries_work_together
+  check "submit: --packages from a Maven repository" packages_from_maven
   check "shell: pyspark, spark-sql and bash" shells_run_what_they_read
   check "logs" logs_have_the_services_words
   check "ui: reachable from the host" ui_answers_from_the_host
@@ -273,6 +305,7 @@ cluster_suite() {
   check "resize up and down" resizes
   check "stop and start, disks kept" stops_and_starts_with_its_disks
   check "two clusters at once" two_clusters_do_not_meet
+  check "launch: a deploy root's scripts run on every node" deploy_root_is_applied
   check "kill -9 of a worker's JVM during a job" a_killed_jvm_comes_back_and_the_job_ends_right
   check "kill -9 of a whole worker during a job" a_killed_node_is_told_and_the_job_ends_right
   check "destroy leaves nothing" destroys_without_a_trace
