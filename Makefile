@@ -11,11 +11,13 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build
 T ?=
+# The slack that precompiled headers need.
+CCACHE = env;CCACHE_SLOPPINESS=pch_defines,time_macros;ccache
 
 .PHONY: build test demo bench install fmt lint docs deps clean
 
 build: deps
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_CXX_COMPILER_LAUNCHER=ccache > $(BUILD).cmake.log 2>&1 || { cat $(BUILD).cmake.log; exit 1; }
+	@cmake -S . -B $(BUILD) -G Ninja "-DCMAKE_CXX_COMPILER_LAUNCHER=$(CCACHE)" > $(BUILD).cmake.log 2>&1 || { cat $(BUILD).cmake.log; exit 1; }
 	@rm -f $(BUILD).cmake.log
 	@cmake --build $(BUILD) --target kiln kiln-node
 

@@ -2,7 +2,7 @@
 // Library rooms throw these; only cli/ prints them and chooses the exit code.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <stdexcept>
 #include <string>

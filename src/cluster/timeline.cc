@@ -1,6 +1,6 @@
 #include "cluster/timeline.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
@@ -95,11 +95,12 @@ std::string Timeline::to_html() const {
       const double end = end_of(step, total_seconds);
       rows += fmt::format(
           "<tr><td class=\"name\">{}</td><td class=\"bars\"><div class=\"bar {}\" style=\"left:{:.2f}%;width:{:.2f}%\" "
-          "title=\"{}: {:.2f} s to {:.2f} s{}\"></div><span class=\"time\" style=\"{}:{:.2f}%\">{:.2f} s</span></td></tr>\n",
+          "title=\"{}: {:.2f} s to {:.2f} s{}\"></div><span class=\"time {}\" style=\"{}:{:.2f}%\">{:.2f} s</span></td></tr>\n",
           escape_html(step.name), step.ok ? "ok" : "failed", 100 * step.start / total, 100 * (end - step.start) / total, escape_html(step.name),
           step.start, end, step.text.empty() ? "" : "\n" + escape_html(step.text),
-          // The figure stands behind its bar, or before it where it would leave the page.
-          end / total > 0.9 ? "right" : "left", end / total > 0.9 ? 100 - 100 * step.start / total : 100 * end / total, end - step.start);
+          // The figure stands behind its bar, or inside it where it would leave the page.
+          end / total > 0.9 ? "inside" : "behind", end / total > 0.9 ? "right" : "left", end / total > 0.9 ? 100 - 100 * end / total : 100 * end / total,
+          end - step.start);
     }
   }
   std::string ticks;
@@ -123,6 +124,7 @@ td.bars {{ position: relative; border-left: 1px solid var(--line); padding: 0; h
 .bar {{ position: absolute; top: .3rem; height: .9rem; min-width: 2px; border-radius: 3px; background: var(--ok); }}
 .bar.failed {{ background: var(--bad); }}
 .time {{ position: absolute; top: .15rem; padding: 0 .35rem; font-size: 12px; color: var(--soft); white-space: nowrap; }}
+.time.inside {{ color: #fff; }}
 .tick {{ position: absolute; font-size: 12px; color: var(--soft); transform: translateX(-50%); white-space: nowrap; }}
 </style></head><body>
 <h1>{0}</h1><p>{1:.2f} s in all, {4} steps</p>
