@@ -38,6 +38,7 @@ class Bake {
         agent_digest_(sha256_hex_of_file(agent_)),
         previous_(find_previous()) {}
 
+  void read_modules();
   void make_plan();
   bool is_whole() const;
   void lay_ground();
@@ -87,12 +88,10 @@ std::optional<Image> Bake::find_previous() const {
   }
 }
 
+// Once: editing a module while it is baked must not mix two states. Makes nothing, so that nothing is made of a wrong spec.
+void Bake::read_modules() { plan_.modules = plan_modules(spec_, options_.modules, config::builtin_values(spec_.base, spec_.architecture)); }
+
 void Bake::make_plan() {
-  // Modules are read once: editing one while it is baked must not mix two states.
-  if (plan_.layers.empty()) {
-    plan_.modules = plan_modules(spec_, options_.modules, config::builtin_values(spec_.base, spec_.architecture));
-  }
-  std::map<std::string, std::string> digests;
   plan_ = bake::make_plan(spec_, std::move(plan_.modules), agent_digest_, [&](const SourceRequest& request) -> std::optional<std::string> {
     const auto record = sources_.find(request);
     return record ? std::optional(record->digest) : std::nullopt;
@@ -420,12 +419,14 @@ std::filesystem::path find_agent() {
 
 BakeResult bake(Store& store, const config::ImageSpec& spec, const BakeOptions& options) {
   return with_context("baking image '" + spec.name + "'", [&] {
+    Bake bake(store, spec, options);
+    // The modules and their order.
+    bake.read_modules();
     // gc takes nothing away meanwhile.
     std::optional<FileLock> in_use;
     if (!options.dry_run) in_use = store.in_use();
-    Bake bake(store, spec, options);
 
-    // The modules, their order, the layers and their keys, as far as the store knows the sources.
+    // The layers and their keys, as far as the store knows the sources.
     bake.make_plan();
     if (options.dry_run) return bake.tell_plan();
     // Every layer is there: only the record may be new.

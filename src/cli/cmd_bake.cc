@@ -63,7 +63,7 @@ const RegisterCommand command{{
       auto options = std::make_shared<Options>();
       app.add_option("SPEC", options->spec, "a spec's file, or the name of one that ships with kiln")->required();
       app.add_option("--modules", options->modules, "folder with modules of your own; may be given again")->type_name("DIR")->expected(1)->take_all();
-      app.add_option("-j,--jobs", options->jobs, "layers built at the same time (default: one a processor)")->type_name("N");
+      app.add_option("-j,--jobs", options->jobs, "layers built at the same time (default: one a processor)")->type_name("N")->check(CLI::Range(1, 1024));
       app.add_flag("--explain", options->explain, "say why each layer is built or reused");
       app.add_flag("--dry-run", options->dry_run, "only say what would be built");
       app.add_flag("--keep-failed", options->keep_failed, "leave the files of a failed step, to look at them");

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "bake/plan.h"
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/strings.h"
+#include "cluster/deploy_root.h"
 #include "cluster/watch.h"
 #include "config/names.h"
 
@@ -26,18 +28,6 @@ class Recording {
  private:
   std::shared_ptr<TimelineRecorder> recorder_;
 };
-
-// The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first.
-bake::Image find_or_bake(bake::Store& store, const LaunchOptions& options) {
-  const std::string& wanted = options.spec.image;
-  const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
-  if (!is_path) {
-    if (auto image = store.find_image(wanted)) return *image;
-  }
-  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
-  if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
-  return bake::bake(store, spec, options.bake).image;
-}
 
 // Every module of the image with the parameters this launch gives it. UsageError for a module or parameter that is not there.
 std::vector<config::NodeDocument::ModuleParams> module_params(const bake::Image& image, const std::vector<config::ModuleChoice>& chosen) {
@@ -69,6 +59,25 @@ std::vector<config::NodeDocument::ModuleParams> module_params(const bake::Image&
     }
   }
   return all;
+}
+
+// The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first.
+bake::Image find_or_bake(bake::Store& store, const LaunchOptions& options) {
+  const std::string& wanted = options.spec.image;
+  const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
+  if (!is_path) {
+    if (auto image = store.find_image(wanted)) return *image;
+  }
+  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
+  // A slip in a parameter is told before minutes of baking, not after.
+  bake::Image planned;
+  planned.name = spec.name;
+  for (auto& module : bake::plan_modules(spec, options.bake.modules, config::builtin_values(spec.base, spec.architecture))) {
+    planned.modules.push_back({std::move(module.manifest), std::move(module.params)});
+  }
+  module_params(planned, options.spec.modules);
+  if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
+  return bake::bake(store, spec, options.bake).image;
 }
 
 provider::ImageRef image_ref(const bake::Store& store, const bake::Image& image) {
@@ -164,6 +173,9 @@ void tell_roster(Session& session) {
 
 LaunchResult launch(const LaunchOptions& options) {
   config::check_cluster_spec(options.spec);
+  if (options.spec.deploy_root && !fs::is_directory(*options.spec.deploy_root)) {
+    fail_usage("--deploy-root {}: No such folder", options.spec.deploy_root->native());
+  }
   Recording recording(fmt::format("launch {}", options.spec.name));
   const double started = now_in_seconds();
 
@@ -198,6 +210,7 @@ LaunchResult launch(const LaunchOptions& options) {
   Session session(std::move(provider), cluster);
   try {
     wait_until_ready(session, names_of(cluster.nodes), started);
+    if (options.spec.deploy_root) apply_deploy_root(session, *options.spec.deploy_root);
     Timeline timeline = recording.finish();
     cluster.notes["timeline"] = timeline.to_json();
     session.provider().commit(cluster.name, cluster.notes);
