@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "bake/plan.h"
-#include "bake/plan.h"
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -60,57 +59,6 @@ std::vector<config::NodeDocument::ModuleParams> module_params(const bake::Image&
     }
   }
   return all;
-}
-
-// Every module of the image with the parameters this launch gives it. UsageError for a module or parameter that is not there.
-std::vector<config::NodeDocument::ModuleParams> module_params(const bake::Image& image, const std::vector<config::ModuleChoice>& chosen) {
-  std::vector<config::NodeDocument::ModuleParams> all;
-  std::vector<std::string> names;
-  for (const auto& module : image.modules) {
-    all.push_back({module.manifest.name, {}});
-    names.push_back(module.manifest.name);
-  }
-  for (const auto& choice : chosen) {
-    const auto found = std::find(names.begin(), names.end(), choice.name);
-    if (found == names.end()) {
-      UsageError error(fmt::format("image '{}' has no module '{}'", image.name, choice.name));
-      const auto near = nearest(choice.name, names);
-      error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(names, ", ")));
-      throw error;
-    }
-    const auto& manifest = image.modules[static_cast<std::size_t>(found - names.begin())].manifest;
-    std::vector<std::string> known;
-    for (const auto& [name, parameter] : manifest.params) known.push_back(name);
-    for (const auto& [name, value] : choice.params) {
-      if (manifest.params.count(name) == 0) {
-        UsageError error(fmt::format("module '{}' has no parameter '{}'", choice.name, name));
-        const auto near = nearest(name, known);
-        error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(known, ", ")));
-        throw error;
-      }
-      all[static_cast<std::size_t>(found - names.begin())].params[name] = value;
-    }
-  }
-  return all;
-}
-
-// The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first.
-bake::Image find_or_bake(bake::Store& store, const LaunchOptions& options) {
-  const std::string& wanted = options.spec.image;
-  const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
-  if (!is_path) {
-    if (auto image = store.find_image(wanted)) return *image;
-  }
-  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
-  // A slip in a parameter is told before minutes of baking, not after.
-  bake::Image planned;
-  planned.name = spec.name;
-  for (auto& module : bake::plan_modules(spec, options.bake.modules, config::builtin_values(spec.base, spec.architecture))) {
-    planned.modules.push_back({std::move(module.manifest), std::move(module.params)});
-  }
-  module_params(planned, options.spec.modules);
-  if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
-  return bake::bake(store, spec, options.bake).image;
 }
 
 // The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first.
