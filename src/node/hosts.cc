@@ -60,7 +60,7 @@ std::string hosts_with_block(const std::string& old, const std::vector<config::N
   while (text.ends_with("\n\n")) text.pop_back();
   if (text == "\n") text.clear();
   if (!has_localhost) text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + text;
-  text.append(kBegin).append("\n");
+  text += std::string(kBegin) + "\n";
   const auto* master = first_master(nodes);
   for (const auto& node : nodes) {
     if (node.address.empty()) continue;
