@@ -1,5 +1,5 @@
-// The fmt library's code, compiled once: the distribution has no static libfmt, and header-only each file would compile all of it again (2
-// s each). What fmt's own src/format.cc instantiates, as far as <fmt/core.h> needs it; the same in fmt 9 to 12.
+// The fmt library's code, compiled once: the distribution has no static libfmt, and header-only every file compiles it (2 s each).
+// What fmt's own src/format.cc instantiates, as far as <fmt/core.h> needs it; the same in fmt 9 to 12.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE
