@@ -34,7 +34,9 @@ const std::vector<std::string>& account_files() {
   return kFiles;
 }
 
-bool is_account_file(std::string_view path) { return std::find(account_files().begin(), account_files().end(), path) != account_files().end(); }
+bool is_account_file(std::string_view path) {
+  return std::find(account_files().begin(), account_files().end(), path) != account_files().end();
+}
 
 std::string merge_accounts(std::string_view path, const std::vector<AccountText>& layers) {
   const bool has_numbers = path == "etc/passwd" || path == "etc/group";
@@ -54,8 +56,9 @@ std::string merge_accounts(std::string_view path, const std::vector<AccountText>
           const auto [other, fresh] = owner_of_number.emplace(line.fields[2], name);
           if (!fresh) {
             const std::string& first = lines.at(other->second).module;
-            Error error(fmt::format("{} gives '{}' the number {} in /{}, which '{}' has{}", layer.module.empty() ? "the base" : "module '" + layer.module + "'",
-                                    name, line.fields[2], path, other->second, first.empty() ? " already" : " from module '" + first + "'"));
+            Error error(fmt::format("{} gives '{}' the number {} in /{}, which '{}' has{}",
+                                    layer.module.empty() ? "the base" : "module '" + layer.module + "'", name, line.fields[2], path,
+                                    other->second, first.empty() ? " already" : " from module '" + first + "'"));
             error.set_hint("give accounts fixed numbers of their own (useradd --uid)");
             throw error;
           }
@@ -68,11 +71,14 @@ std::string merge_accounts(std::string_view path, const std::vector<AccountText>
       }
       Line& before = found->second;
       // A line as the base has it says only that this module did not change it, even where another one did.
-      if (const auto base = in_base.find(name); before.fields == line.fields || (base != in_base.end() && base->second == line.fields)) continue;
+      if (const auto base = in_base.find(name); before.fields == line.fields || (base != in_base.end() && base->second == line.fields))
+        continue;
       if (has_numbers && before.fields.size() > 2 && line.fields.size() > 2 && before.fields[2] != line.fields[2]) {
-        fail("modules '{}' and '{}' give '{}' different numbers in /{}: {} and {}", before.module, layer.module, name, path, before.fields[2], line.fields[2]);
+        fail("modules '{}' and '{}' give '{}' different numbers in /{}: {} and {}", before.module, layer.module, name, path,
+             before.fields[2], line.fields[2]);
       }
-      if (has_members && before.fields.size() == line.fields.size()) line.fields.back() = merge_members(before.fields.back(), line.fields.back());
+      if (has_members && before.fields.size() == line.fields.size())
+        line.fields.back() = merge_members(before.fields.back(), line.fields.back());
       before = std::move(line);
     }
   }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -73,9 +74,9 @@ class Bake {
   std::string agent_digest_;
   std::optional<Image> previous_;
   Plan plan_;
-  std::map<std::string, Layer> layers_;      // by key: those that exist
-  std::map<std::string, double> built_;      // by key: seconds; those that this bake made
-  std::mutex lock_;                          // of the two above, while layers are built side by side
+  std::map<std::string, Layer> layers_;  // by key: those that exist
+  std::map<std::string, double> built_;  // by key: seconds; those that this bake made
+  std::mutex lock_;                      // of the two above, while layers are built side by side
 };
 
 // A record that cannot be read tells nothing; it will be replaced.
@@ -122,7 +123,8 @@ std::vector<SourceRequest> Bake::needed_sources() const {
 
 const Layer* Bake::previous_layer(const std::string& name) const {
   if (!previous_) return nullptr;
-  const auto found = std::find_if(previous_->layers.begin(), previous_->layers.end(), [&](const Layer& layer) { return layer.name == name; });
+  const auto found =
+      std::find_if(previous_->layers.begin(), previous_->layers.end(), [&](const Layer& layer) { return layer.name == name; });
   return found == previous_->layers.end() ? nullptr : &*found;
 }
 
@@ -188,7 +190,8 @@ void Bake::build_layer(std::size_t index) {
       ::unlink(log.c_str());
       try {
         const StepResult made = run_step(planned, {work.path(), log, activity.id(), "layer " + planned.name, spec_.epoch});
-        layer = Layer{planned.key, planned.name, "", made.size_bytes, made.files, 0, static_cast<std::int64_t>(now_in_seconds()), planned.inputs};
+        layer = Layer{planned.key,   planned.name, "", made.size_bytes, made.files, 0, static_cast<std::int64_t>(now_in_seconds()),
+                      planned.inputs};
         if (planned.kind == Kind::kModule) layer->module = plan_.modules[planned.module].manifest.name;
         layer->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         store_.add_layer(*layer, work);
@@ -197,6 +200,7 @@ void Bake::build_layer(std::size_t index) {
           say("the files of the failed step are in " + work.path().native());
           work.keep();
         }
+        if (error.hint_text().empty() && error.message().find(errno_text(ENOSPC)) != std::string::npos) error.set_hint(kFullDiskHint);
         activity.fail(error.message());
         throw;
       }
@@ -211,11 +215,16 @@ void Bake::build_layer(std::size_t index) {
 
 StepResult Bake::run_step(const PlannedLayer& layer, const StepPlace& place) {
   switch (layer.kind) {
-    case Kind::kBase: return make_base(place, spec_.base, spec_.architecture);
-    case Kind::kPackages: return make_packages(layer, place);
-    case Kind::kModule: return make_module(layer, place);
-    case Kind::kWarm: return make_warm(layer, place);
-    case Kind::kAgent: return make_agent(layer, place);
+    case Kind::kBase:
+      return make_base(place, spec_.base, spec_.architecture);
+    case Kind::kPackages:
+      return make_packages(layer, place);
+    case Kind::kModule:
+      return make_module(layer, place);
+    case Kind::kWarm:
+      return make_warm(layer, place);
+    case Kind::kAgent:
+      return make_agent(layer, place);
   }
   fail("a layer of an unknown kind");
 }
@@ -258,7 +267,8 @@ StepResult Bake::make_module(const PlannedLayer& layer, const StepPlace& place) 
   std::map<std::string, MountedSource> mounted;
   for (const auto& request : module.sources) {
     const auto record = sources_.find(request);
-    if (!record || !sources_.is_cached(*record)) fail("source '{}' of module '{}' is no longer in the store", request.spec.name, module.manifest.name);
+    if (!record || !sources_.is_cached(*record))
+      fail("source '{}' of module '{}' is no longer in the store", request.spec.name, module.manifest.name);
     const auto source = mounted_source(sources_, request.spec.name, *record);
     step.binds.push_back({source.path, source.target, true});
     mounted.emplace(request.spec.name, source);
@@ -289,14 +299,22 @@ StepResult Bake::make_warm(const PlannedLayer& layer, const StepPlace& place) {
 // What the agent and people find in the image: /usr/lib/kiln/image.json.
 std::string Bake::image_text(const PlannedLayer& layer) const {
   Json modules = Json::array(), layers = Json::array();
-  for (const auto& module : plan_.modules) modules.push_back({{"name", module.manifest.name}, {"summary", module.manifest.summary}, {"params", module.params}});
+  for (const auto& module : plan_.modules)
+    modules.push_back({{"name", module.manifest.name}, {"summary", module.manifest.summary}, {"params", module.params}});
   std::string keys;
   for (const std::size_t below : layer.below) {
     layers.push_back({{"name", plan_.layers[below].name}, {"key", plan_.layers[below].key}});
     keys += plan_.layers[below].key + "\n";
   }
-  const Json text = {{"kiln", 1},         {"name", spec_.name},         {"digest", sha256_hex(keys)},   {"suite", spec_.base.suite},
-                     {"epoch", spec_.epoch}, {"architecture", spec_.architecture}, {"builtins", plan_.builtins}, {"layers", layers}, {"modules", modules}};
+  const Json text = {{"kiln", 1},
+                     {"name", spec_.name},
+                     {"digest", sha256_hex(keys)},
+                     {"suite", spec_.base.suite},
+                     {"epoch", spec_.epoch},
+                     {"architecture", spec_.architecture},
+                     {"builtins", plan_.builtins},
+                     {"layers", layers},
+                     {"modules", modules}};
   return text.dump(1) + "\n";
 }
 
@@ -337,7 +355,8 @@ void Bake::check_conflicts() {
   const Conflict& first = conflicts.front();
   Error error(fmt::format("modules '{}' and '{}' both write '/{}'{}", first.first, first.second, first.path,
                           conflicts.size() > 1 ? fmt::format(" (and {} more paths conflict)", conflicts.size() - 1) : ""));
-  error.set_hint(fmt::format("let '{}' require '{}' (requires: in module.yaml), or let one of them write elsewhere", first.second, first.first));
+  error.set_hint(
+      fmt::format("let '{}' require '{}' (requires: in module.yaml), or let one of them write elsewhere", first.second, first.first));
   throw error;
 }
 
@@ -408,7 +427,8 @@ std::filesystem::path find_agent() {
   if (given != nullptr && *given != '\0') return given;
   std::error_code error;
   const auto program = fs::read_symlink("/proc/self/exe", error);
-  const std::vector<std::filesystem::path> places = {program.parent_path() / "kiln-node", program.parent_path().parent_path() / "lib/kiln/kiln-node"};
+  const std::vector<std::filesystem::path> places = {program.parent_path() / "kiln-node",
+                                                     program.parent_path().parent_path() / "lib/kiln/kiln-node"};
   for (const auto& place : places) {
     if (fs::exists(place, error)) return place;
   }

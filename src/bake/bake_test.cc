@@ -67,10 +67,14 @@ class BakeTest : public testing::Test {
     options_.agent = folder_.path() / "agent";
     write_file_atomically(options_.agent, "#!/bin/sh\n", 0755);
     module("a", "summary: a\nparams: {size: 7}\nsources: {seed: {file: seed.txt}}\n",
-           {{"init.sh", "mkdir -p /opt/a\ncat \"$KILN_SOURCE_SEED\" > /opt/a/seed\necho $KILN_PARAM_SIZE > /opt/a/size\necho 'a:x:901:901::/:/bin/sh' >> /etc/passwd\n"},
+           {{"init.sh",
+             "mkdir -p /opt/a\ncat \"$KILN_SOURCE_SEED\" > /opt/a/seed\necho $KILN_PARAM_SIZE > /opt/a/size\necho 'a:x:901:901::/:/bin/sh' "
+             ">> /etc/passwd\n"},
             {"seed.txt", "seed\n"}});
     module("b", "summary: b\nrequires: [a]\n", {{"init.sh", "cat /opt/a/seed > /opt/b\n"}});
-    module("c", "summary: c\n", {{"init.sh", "mkdir /opt/c\ntouch /opt/c/x\necho 'c:x:902:902::/:/bin/sh' >> /etc/passwd\n"}, {"warm.sh", "cat /etc/passwd /opt/b > /opt/warm\n"}});
+    module("c", "summary: c\n",
+           {{"init.sh", "mkdir /opt/c\ntouch /opt/c/x\necho 'c:x:902:902::/:/bin/sh' >> /etc/passwd\n"},
+            {"warm.sh", "cat /etc/passwd /opt/b > /opt/warm\n"}});
     choose({"b", "c"});
   }
   void module(const std::string& name, const std::string& manifest, const std::map<std::string, std::string>& files) {
@@ -141,7 +145,8 @@ TEST_F(BakeTest, BakesOnceAndThenDoesNothing) {
   EXPECT_EQ(read_file(layer(first, "module a") / "opt/a/size"), "7\n");
   EXPECT_EQ(read_file(layer(first, "module b") / "opt/b"), "seed\n");
   // Accounts of modules that know nothing of each other are all there when warm.sh runs.
-  EXPECT_EQ(read_file(layer(first, "warm") / "opt/warm"), "root:x:0:0:root:/root:/bin/sh\na:x:901:901::/:/bin/sh\nc:x:902:902::/:/bin/sh\nseed\n");
+  EXPECT_EQ(read_file(layer(first, "warm") / "opt/warm"),
+            "root:x:0:0:root:/root:/bin/sh\na:x:901:901::/:/bin/sh\nc:x:902:902::/:/bin/sh\nseed\n");
   const Json manifest = Json::parse(read_file(layer(first, "agent") / "usr/lib/kiln/modules/a/module.json"));
   EXPECT_EQ(config::module_from_json(manifest).params.at("size").default_value, "7");
   EXPECT_TRUE(fs::exists(layer(first, "agent") / "usr/lib/kiln/kiln-node"));
@@ -227,7 +232,9 @@ TEST_F(BakeTest, SamePathFromTwoModulesNamesBoth) {
 
 TEST_F(BakeTest, SandboxShowsNothingOfTheHost) {
   ::setenv("KILN_TEST_SECRET", "secret", 1);
-  write("c", "init.sh", "env > /opt/env\nls /sys/class/net > /opt/net\nhostname > /opt/name\nls /proc > /opt/proc\ncat /etc/resolv.conf > /opt/resolv\nls / /run > /opt/ls\nrm -rf /tmp/* /var/tmp\ntouch /tmp/x /run/x\n");
+  write("c", "init.sh",
+        "env > /opt/env\nls /sys/class/net > /opt/net\nhostname > /opt/name\nls /proc > /opt/proc\ncat /etc/resolv.conf > /opt/resolv\nls "
+        "/ /run > /opt/ls\nrm -rf /tmp/* /var/tmp\ntouch /tmp/x /run/x\n");
   const BakeResult result = bake();
   const fs::path opt = layer(result, "module c") / "opt";
   ::unsetenv("KILN_TEST_SECRET");
@@ -245,7 +252,8 @@ TEST_F(BakeTest, SandboxShowsNothingOfTheHost) {
 TEST_F(BakeTest, SameInputsGiveTheSameFiles) {
   const auto describe = [&](const BakeResult& result) {
     std::string text;
-    for (const auto& outcome : result.layers) text += outcome.layer.key + "\n" + read_file(store_.layer_folder(outcome.layer.key).parent_path() / "files");
+    for (const auto& outcome : result.layers)
+      text += outcome.layer.key + "\n" + read_file(store_.layer_folder(outcome.layer.key).parent_path() / "files");
     return text;
   };
   const std::string first = describe(bake());

@@ -115,11 +115,13 @@ std::string explain_change(const Json& before, const Json& now) {
       compare_packages(own, a, b);
     } else if (name == "sources") {
       for (const auto& source : names_in(a, b)) {
-        if (member(a, source) != member(b, source)) own.add("source '" + source + "' of module " + plain(member(now, "module")) + " changed");
+        if (member(a, source) != member(b, source))
+          own.add("source '" + source + "' of module " + plain(member(now, "module")) + " changed");
       }
     } else if (name == "builtins") {
       for (const auto& builtin : names_in(a, b)) {
-        if (member(a, builtin) != member(b, builtin)) own.add(builtin + ": " + plain(member(a, builtin)) + " → " + plain(member(b, builtin)));
+        if (member(a, builtin) != member(b, builtin))
+          own.add(builtin + ": " + plain(member(a, builtin)) + " → " + plain(member(b, builtin)));
       }
     } else if (name == "agent") {
       own.add("kiln-node changed");

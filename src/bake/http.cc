@@ -138,7 +138,8 @@ void wait_or_interrupt(std::chrono::milliseconds delay) {
 
 [[noreturn]] void fail_transfer(const std::string& url, const Outcome& outcome) {
   std::string reason = outcome.words;
-  if (outcome.code == CURLE_HTTP_RETURNED_ERROR) reason = fmt::format("the server answered {}{}", outcome.status, outcome.status == 404 ? " (not found)" : "");
+  if (outcome.code == CURLE_HTTP_RETURNED_ERROR)
+    reason = fmt::format("the server answered {}{}", outcome.status, outcome.status == 404 ? " (not found)" : "");
   throw HttpError(fmt::format("cannot fetch '{}': {}", without_credentials(url), reason), outcome.status);
 }
 

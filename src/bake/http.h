@@ -27,7 +27,7 @@ class HttpError : public Error {
 
 struct HttpOptions {
   int attempts = 5;
-  std::chrono::milliseconds first_delay{500};  // doubled each time
+  std::chrono::milliseconds first_delay{500};                              // doubled each time
   std::function<void(std::int64_t done, std::int64_t total)> on_progress;  // bytes; total 0: unknown
 };
 

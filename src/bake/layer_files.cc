@@ -63,11 +63,12 @@ void remove_private_marks(const fs::path& path) {
   char names[4096];
   const ssize_t length = ::llistxattr(path.c_str(), names, sizeof names);
   if (length <= 0) return;
-  static const std::set<std::string_view> kKept = {"user.overlay.opaque", "user.overlay.whiteout", "user.overlay.whiteouts", "user.overlay.redirect",
-                                                   "user.overlay.metacopy"};
+  static const std::set<std::string_view> kKept = {"user.overlay.opaque", "user.overlay.whiteout", "user.overlay.whiteouts",
+                                                   "user.overlay.redirect", "user.overlay.metacopy"};
   for (const char* name = names; name < names + length; name += std::string_view(name).size() + 1) {
     const std::string_view text(name);
-    if ((text.starts_with("user.overlay.") || text.starts_with("trusted.overlay.")) && kKept.count(text) == 0) ::lremovexattr(path.c_str(), name);
+    if ((text.starts_with("user.overlay.") || text.starts_with("trusted.overlay.")) && kKept.count(text) == 0)
+      ::lremovexattr(path.c_str(), name);
   }
 }
 
@@ -75,9 +76,12 @@ std::string escape_path(const std::string& path) {
   if (path.find_first_of("\n\\") == std::string::npos) return path;
   std::string escaped;
   for (const char c : path) {
-    if (c == '\n') escaped += "\\n";
-    else if (c == '\\') escaped += "\\\\";
-    else escaped += c;
+    if (c == '\n')
+      escaped += "\\n";
+    else if (c == '\\')
+      escaped += "\\\\";
+    else
+      escaped += c;
   }
   return escaped;
 }
@@ -85,8 +89,10 @@ std::string escape_path(const std::string& path) {
 std::string unescape_path(std::string_view text) {
   std::string path;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 1 < text.size()) path += text[++i] == 'n' ? '\n' : text[i];
-    else path += text[i];
+    if (text[i] == '\\' && i + 1 < text.size())
+      path += text[++i] == 'n' ? '\n' : text[i];
+    else
+      path += text[i];
   }
   return path;
 }
@@ -123,12 +129,13 @@ void remove_leftovers(const fs::path& files, Leftovers kind) {
   if (kind == Leftovers::kModule) return;
 
   for (const char* path : {"var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin", "var/cache/debconf/config.dat-old",
-                           "var/cache/debconf/templates.dat-old", "var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old", "var/lib/dpkg/statoverride-old",
-                           "var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed",
-                           "var/lib/systemd/credential.secret"}) {
+                           "var/cache/debconf/templates.dat-old", "var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old",
+                           "var/lib/dpkg/statoverride-old", "var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend", "var/lib/dbus/machine-id",
+                           "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret"}) {
     remove_in(files, path);
   }
-  for (const char* folder : {"var/lib/apt/lists", "var/cache/apt/archives"}) remove_entries(files, folder, [](const auto&) { return true; });
+  for (const char* folder : {"var/lib/apt/lists", "var/cache/apt/archives"})
+    remove_entries(files, folder, [](const auto&) { return true; });
   // Host keys must be each machine's own: an image with keys gives them to whoever has the image.
   remove_entries(files, "etc/ssh", [](const auto& entry) { return entry.path().filename().native().starts_with("ssh_host_"); });
   std::vector<fs::path> logs;
@@ -140,7 +147,8 @@ void remove_leftovers(const fs::path& files, Leftovers kind) {
   for (const auto& log : logs) remove_tree(log);
   // The first boot makes a new one, and an empty file says that this may happen (machine-id(5)).
   if (kind == Leftovers::kBase && fs::exists(files / "etc/machine-id")) {
-    if (::truncate((files / "etc/machine-id").c_str(), 0) != 0) fail("cannot empty '{}': {}", (files / "etc/machine-id").native(), errno_text(errno));
+    if (::truncate((files / "etc/machine-id").c_str(), 0) != 0)
+      fail("cannot empty '{}': {}", (files / "etc/machine-id").native(), errno_text(errno));
   }
 }
 
@@ -222,7 +230,8 @@ std::vector<Conflict> possible_conflicts(const std::vector<ModuleFiles>& modules
 }
 
 bool same_file(const fs::path& a, const fs::path& b) {
-  struct stat first {}, second {};
+  struct stat first {
+  }, second{};
   if (::lstat(a.c_str(), &first) != 0 || ::lstat(b.c_str(), &second) != 0) return false;
   if (first.st_mode != second.st_mode || first.st_uid != second.st_uid || first.st_gid != second.st_gid) return false;
   if (S_ISLNK(first.st_mode)) return fs::read_symlink(a) == fs::read_symlink(b);

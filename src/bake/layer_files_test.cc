@@ -30,17 +30,19 @@ class LayerFilesTest : public testing::Test {
 };
 
 TEST_F(LayerFilesTest, NothingOfTheBakeStays) {
-  for (const char* path : {"run/x", "tmp/x", "var/tmp/x", "root/.cache/pip/x", "etc/passwd-", "etc/resolv.conf", "var/log/dpkg.log", "var/lib/apt/lists/l",
-                           "var/cache/apt/archives/a.deb", "etc/ssh/ssh_host_rsa_key", "opt/kept", "etc/passwd", "etc/ssh/sshd_config"}) {
+  for (const char* path :
+       {"run/x", "tmp/x", "var/tmp/x", "root/.cache/pip/x", "etc/passwd-", "etc/resolv.conf", "var/log/dpkg.log", "var/lib/apt/lists/l",
+        "var/cache/apt/archives/a.deb", "etc/ssh/ssh_host_rsa_key", "opt/kept", "etc/passwd", "etc/ssh/sshd_config"}) {
     write(path);
   }
   write("var/log/empty.log", "");
   remove_leftovers(files_, Leftovers::kPackages);
-  for (const char* path : {"run", "tmp", "var/tmp", "root/.cache", "etc/passwd-", "etc/resolv.conf", "var/log/dpkg.log", "var/lib/apt/lists/l",
-                           "var/cache/apt/archives/a.deb", "etc/ssh/ssh_host_rsa_key"}) {
+  for (const char* path : {"run", "tmp", "var/tmp", "root/.cache", "etc/passwd-", "etc/resolv.conf", "var/log/dpkg.log",
+                           "var/lib/apt/lists/l", "var/cache/apt/archives/a.deb", "etc/ssh/ssh_host_rsa_key"}) {
     EXPECT_FALSE(there(path)) << path;
   }
-  for (const char* path : {"opt/kept", "etc/passwd", "etc/ssh/sshd_config", "var/log/empty.log", "var/lib/apt/lists"}) EXPECT_TRUE(there(path)) << path;
+  for (const char* path : {"opt/kept", "etc/passwd", "etc/ssh/sshd_config", "var/log/empty.log", "var/lib/apt/lists"})
+    EXPECT_TRUE(there(path)) << path;
 }
 
 TEST_F(LayerFilesTest, LeftoversAreNotLookedForThroughLinks) {
@@ -112,12 +114,16 @@ TEST_F(LayerFilesTest, SameFileIsNoConflict) {
 }
 
 TEST(Accounts, EveryModulesUsersAreInTheMergedFile) {
-  EXPECT_EQ(merge_accounts("etc/passwd", {{"", "root:x:0:0\nbin:x:1:1\n"}, {"spark", "root:x:0:0\nbin:x:1:1\nspark:x:900:900\n"}, {"hdfs", "root:x:0:0\nbin:x:1:1\nhdfs:x:901:901\n"}}),
+  EXPECT_EQ(merge_accounts("etc/passwd", {{"", "root:x:0:0\nbin:x:1:1\n"},
+                                          {"spark", "root:x:0:0\nbin:x:1:1\nspark:x:900:900\n"},
+                                          {"hdfs", "root:x:0:0\nbin:x:1:1\nhdfs:x:901:901\n"}}),
             "root:x:0:0\nbin:x:1:1\nspark:x:900:900\nhdfs:x:901:901\n");
 }
 
 TEST(Accounts, GroupMembersComeFromAllAndUnchangedLinesDoNotUndo) {
-  EXPECT_EQ(merge_accounts("etc/group", {{"", "users:x:100:\n"}, {"a", "users:x:100:a\n"}, {"b", "users:x:100:b\n"}, {"c", "users:x:100:\n"}}), "users:x:100:a,b\n");
+  EXPECT_EQ(
+      merge_accounts("etc/group", {{"", "users:x:100:\n"}, {"a", "users:x:100:a\n"}, {"b", "users:x:100:b\n"}, {"c", "users:x:100:\n"}}),
+      "users:x:100:a,b\n");
 }
 
 TEST(Accounts, SameNumberForTwoNamesIsRefused) {

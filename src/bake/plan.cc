@@ -43,7 +43,8 @@ std::map<std::string, std::string> digest_folder(const fs::path& folder) {
 }
 
 // Everything that is asked for and, breadth first, what that requires.
-std::map<std::string, PlannedModule> load_modules(const config::ImageSpec& spec, const config::SearchPath& path, const config::Values& builtins) {
+std::map<std::string, PlannedModule> load_modules(const config::ImageSpec& spec, const config::SearchPath& path,
+                                                  const config::Values& builtins) {
   std::map<std::string, PlannedModule> modules;
   struct Wanted {
     config::ModuleChoice choice;
@@ -60,8 +61,10 @@ std::map<std::string, PlannedModule> load_modules(const config::ImageSpec& spec,
       config::check_module_choice(choice, module.manifest);
       module.params = config::effective_params(module.manifest, choice.params, builtins);
     };
-    if (required_by.empty()) load();
-    else with_context("looking for what module '" + required_by + "' requires", load);
+    if (required_by.empty())
+      load();
+    else
+      with_context("looking for what module '" + required_by + "' requires", load);
     module.values = builtins;
     for (const auto& [name, value] : module.params) module.values[name] = value;
     module.files = digest_folder(module.manifest.folder);
@@ -103,7 +106,9 @@ std::vector<std::string> order_modules(const std::map<std::string, PlannedModule
     for (auto at = std::find_if(modules.begin(), modules.end(), [&](const auto& entry) { return done.count(entry.first) == 0; })->first;;) {
       const bool seen = std::find(trail.begin(), trail.end(), at) != trail.end();
       trail.push_back(at);
-      if (seen) throw UsageError("modules wait for each other in a circle: " + join({std::find(trail.begin(), trail.end(), at), trail.end()}, " → "));
+      if (seen)
+        throw UsageError("modules wait for each other in a circle: " +
+                         join({std::find(trail.begin(), trail.end(), at), trail.end()}, " → "));
       at = waits_for(modules.at(at)).front();
     }
   }
@@ -112,7 +117,8 @@ std::vector<std::string> order_modules(const std::map<std::string, PlannedModule
 
 void add_below(const std::vector<PlannedModule>& modules, std::size_t index, std::set<std::size_t>& below) {
   for (const auto& name : modules[index].manifest.requires_modules) {
-    const auto found = std::find_if(modules.begin(), modules.end(), [&](const PlannedModule& module) { return module.manifest.name == name; });
+    const auto found =
+        std::find_if(modules.begin(), modules.end(), [&](const PlannedModule& module) { return module.manifest.name == name; });
     const auto at = static_cast<std::size_t>(found - modules.begin());
     if (at < modules.size() && below.insert(at).second) add_below(modules, at, below);
   }
@@ -138,7 +144,9 @@ void finish_layer(Plan& plan, PlannedLayer layer) {
   plan.layers.push_back(std::move(layer));
 }
 
-Json module_input(const std::map<std::string, std::string>& files, const config::Values& params) { return {{"files", files}, {"params", params}}; }
+Json module_input(const std::map<std::string, std::string>& files, const config::Values& params) {
+  return {{"files", files}, {"params", params}};
+}
 
 PlannedLayer plan_base(const config::ImageSpec& spec) {
   PlannedLayer base{PlannedLayer::Kind::kBase, "base", "", {{"kind", "base"}}, {}, 0};
@@ -199,7 +207,8 @@ std::map<std::string, std::string> files_for_script(const PlannedModule& module,
   return files;
 }
 
-Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest, const SourceDigests& digest_of) {
+Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest,
+               const SourceDigests& digest_of) {
   Plan plan{spec, config::builtin_values(spec.base, spec.architecture), std::move(modules), {}};
   std::vector<std::size_t> ground = {0};
 
@@ -244,7 +253,8 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
     nodes[module.manifest.name] = module_input(module.files, module.params);
   }
   if (spec.warm && !warm.empty()) {
-    finish_layer(plan, {PlannedLayer::Kind::kWarm, "warm", "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, all_layers(), 0});
+    finish_layer(
+        plan, {PlannedLayer::Kind::kWarm, "warm", "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, all_layers(), 0});
   }
   finish_layer(plan, {PlannedLayer::Kind::kAgent,
                       "agent",

@@ -33,9 +33,9 @@ inline constexpr int kLayerFormat = 1;
 
 struct PlannedModule {
   config::Module manifest;
-  config::Values params;            // effective
-  config::Values values;            // with the built-in names: what fills placeholders
-  std::vector<std::size_t> below;   // the modules it requires, transitively, in the plan's order
+  config::Values params;                     // effective
+  config::Values values;                     // with the built-in names: what fills placeholders
+  std::vector<std::size_t> below;            // the modules it requires, transitively, in the plan's order
   std::map<std::string, std::string> files;  // path in its folder → "digest mode"
   std::vector<SourceRequest> sources;
   bool has(const std::string& file) const { return files.count(file) != 0; }
@@ -65,7 +65,8 @@ std::vector<PlannedModule> plan_modules(const config::ImageSpec& spec, const con
 
 // `digest_of` gives the digest of a source as far as it is known.
 using SourceDigests = std::function<std::optional<std::string>(const SourceRequest& request)>;
-Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest, const SourceDigests& digest_of);
+Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest,
+               const SourceDigests& digest_of);
 
 // The files that a sandbox shows to a module's script `script` ("init.sh", "warm.sh").
 std::map<std::string, std::string> files_for_script(const PlannedModule& module, const std::string& script);

@@ -13,7 +13,9 @@ class PlanTest : public testing::Test {
  protected:
   void SetUp() override {
     module("java", "summary: j\npackages: {debian: [\"openjdk-{java_version}-jre-headless\"]}\n", {{"init.sh", "java"}});
-    module("spark", "summary: s\nrequires: [java]\nparams: {version: 4.1.1}\nsources: {spark: {url: \"http://h/{version}\", sha256: \"" + std::string(64, 'a') + "\"}}\n",
+    module("spark",
+           "summary: s\nrequires: [java]\nparams: {version: 4.1.1}\nsources: {spark: {url: \"http://h/{version}\", sha256: \"" +
+               std::string(64, 'a') + "\"}}\n",
            {{"init.sh", "spark"}, {"setup.sh", "setup"}, {"warm.sh", "warm"}, {"files/daemon", "d"}});
     module("hadoop", "summary: h\nrequires: [java]\n", {{"init.sh", "hadoop"}});
     spec_.name = "image";
@@ -27,7 +29,9 @@ class PlanTest : public testing::Test {
     write(name, "module.yaml", manifest);
     for (const auto& [file, text] : files) write(name, file, text);
   }
-  void write(const std::string& name, const std::string& file, const std::string& text) { write_file_atomically(folder_.path() / name / file, text); }
+  void write(const std::string& name, const std::string& file, const std::string& text) {
+    write_file_atomically(folder_.path() / name / file, text);
+  }
   void choose(const std::vector<std::string>& names) {
     spec_.modules.clear();
     for (const auto& name : names) {
@@ -54,8 +58,10 @@ class PlanTest : public testing::Test {
     std::vector<std::string> changed;
     for (const auto& layer : plan(agent).layers) {
       const auto found = before.find(layer.name);
-      if (found == before.end()) changed.push_back(layer.name + ": new");
-      else if (found->second["key"] != layer.key) changed.push_back(layer.name + ": " + explain_change(found->second["inputs"], layer.inputs));
+      if (found == before.end())
+        changed.push_back(layer.name + ": new");
+      else if (found->second["key"] != layer.key)
+        changed.push_back(layer.name + ": " + explain_change(found->second["inputs"], layer.inputs));
     }
     return changed;
   }
@@ -89,32 +95,41 @@ TEST_F(PlanTest, SameInputsSameKeysHoweverTheSpecListsThem) {
 
 TEST_F(PlanTest, ChangedInitRebuildsItsLayerAndThoseAbove) {
   EXPECT_EQ(changed_by([&] { write("spark", "init.sh", "other"); }),
-            (Lines{"module spark: init.sh of module spark changed", "warm: the layer 'module spark' below it changed", "agent: init.sh of module spark changed"}));
+            (Lines{"module spark: init.sh of module spark changed", "warm: the layer 'module spark' below it changed",
+                   "agent: init.sh of module spark changed"}));
   EXPECT_EQ(changed_by([&] { write("java", "init.sh", "other"); }),
             (Lines{"module java: init.sh of module java changed", "module hadoop: the layer 'module java' below it changed",
-                   "module spark: the layer 'module java' below it changed", "warm: the layer 'module java' below it changed", "agent: init.sh of module java changed"}));
+                   "module spark: the layer 'module java' below it changed", "warm: the layer 'module java' below it changed",
+                   "agent: init.sh of module java changed"}));
 }
 
 TEST_F(PlanTest, WhatRunsOnNodesOnlyCostsNoRebuild) {
   module("hadoop", "summary: h\nrequires: [java]\n", {{"setup.sh", "one"}});
   EXPECT_EQ(changed_by([&] { write("hadoop", "setup.sh", "other"); }), (Lines{"agent: setup.sh of module hadoop changed"}));
   // A warm-up may set the software up.
-  EXPECT_EQ(changed_by([&] { write("spark", "setup.sh", "other"); }), (Lines{"warm: setup.sh of module spark changed", "agent: setup.sh of module spark changed"}));
+  EXPECT_EQ(changed_by([&] { write("spark", "setup.sh", "other"); }),
+            (Lines{"warm: setup.sh of module spark changed", "agent: setup.sh of module spark changed"}));
   EXPECT_EQ(changed_by([&] { write("hadoop", "test.sh", "new"); }), (Lines{"agent: test.sh of module hadoop was added"}));
   EXPECT_EQ(changed_by([] {}, "other agent"), (Lines{"agent: kiln-node changed"}));
-  EXPECT_EQ(changed_by([&] { write("spark", "warm.sh", "other"); }), (Lines{"warm: warm.sh of module spark changed", "agent: warm.sh of module spark changed"}));
+  EXPECT_EQ(changed_by([&] { write("spark", "warm.sh", "other"); }),
+            (Lines{"warm: warm.sh of module spark changed", "agent: warm.sh of module spark changed"}));
 }
 
 TEST_F(PlanTest, OtherFilesAndTheirModesCount) {
   EXPECT_EQ(changed_by([&] { write("spark", "files/daemon", "other"); }).front(), "module spark: files/daemon of module spark changed");
-  EXPECT_EQ(changed_by([&] { fs::permissions(folder_.path() / "spark/files/daemon", fs::perms::owner_exec, fs::perm_options::add); }).front(),
-            "module spark: files/daemon of module spark changed");
-  EXPECT_EQ(changed_by([&] { fs::remove(folder_.path() / "spark/files/daemon"); }).front(), "module spark: files/daemon of module spark was removed");
+  EXPECT_EQ(
+      changed_by([&] { fs::permissions(folder_.path() / "spark/files/daemon", fs::perms::owner_exec, fs::perm_options::add); }).front(),
+      "module spark: files/daemon of module spark changed");
+  EXPECT_EQ(changed_by([&] { fs::remove(folder_.path() / "spark/files/daemon"); }).front(),
+            "module spark: files/daemon of module spark was removed");
   EXPECT_TRUE(changed_by([&] { write("spark", "init.sh~", "an editor's"); }).empty());
 }
 
 TEST_F(PlanTest, ParametersAndSourcesCount) {
-  EXPECT_EQ(changed_by([&] { spec_.modules[0].params = {{"version", "3.5.8"}}; }).front(), "module spark: parameter 'version' of module spark: 4.1.1 → 3.5.8");
+  EXPECT_EQ(changed_by([&] {
+              spec_.modules[0].params = {{"version", "3.5.8"}};
+            }).front(),
+            "module spark: parameter 'version' of module spark: 4.1.1 → 3.5.8");
   EXPECT_EQ(changed_by([&] { source_ = "other"; }),
             (Lines{"module spark: source 'spark' of module spark changed", "warm: the layer 'module spark' below it changed",
                    "agent: the layer 'module spark' below it changed"}));

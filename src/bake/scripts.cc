@@ -45,8 +45,8 @@ std::vector<std::string> command_for(const fs::path& script_here, const std::str
 
 }  // namespace
 
-Script module_script(const PlannedModule& module, const config::Values& builtins, const std::string& stage, const std::string& file, std::int64_t epoch,
-                     std::size_t jobs, const std::map<std::string, MountedSource>& sources, bool network) {
+Script module_script(const PlannedModule& module, const config::Values& builtins, const std::string& stage, const std::string& file,
+                     std::int64_t epoch, std::size_t jobs, const std::map<std::string, MountedSource>& sources, bool network) {
   const std::string& name = module.manifest.name;
   Script script;
   script.directory = "/usr/lib/kiln/modules/" + name;

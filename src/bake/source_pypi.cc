@@ -28,8 +28,10 @@ std::string normalise_name(const std::string& name) {
   std::string normal;
   for (const char c : lower(name)) {
     const bool separator = c == '-' || c == '_' || c == '.';
-    if (!separator) normal += c;
-    else if (normal.empty() || normal.back() != '-') normal += '-';
+    if (!separator)
+      normal += c;
+    else if (normal.empty() || normal.back() != '-')
+      normal += '-';
   }
   return normal;
 }
@@ -95,7 +97,8 @@ bool python_meets(const std::string& specifier, const std::string& python_versio
 }
 
 std::string unescape_html(std::string text) {
-  static const std::pair<const char*, const char*> kEntities[] = {{"&gt;", ">"}, {"&lt;", "<"}, {"&quot;", "\""}, {"&#39;", "'"}, {"&#x27;", "'"}, {"&amp;", "&"}};
+  static const std::pair<const char*, const char*> kEntities[] = {{"&gt;", ">"},  {"&lt;", "<"},   {"&quot;", "\""},
+                                                                  {"&#39;", "'"}, {"&#x27;", "'"}, {"&amp;", "&"}};
   for (const auto& [entity, character] : kEntities) {
     for (std::size_t at; (at = text.find(entity)) != std::string::npos;) text.replace(at, std::string_view(entity).size(), character);
   }
@@ -162,8 +165,10 @@ std::vector<IndexFile> parse_html(const std::string& body, const std::string& pa
     // The tag's end, not a '>' inside quotes.
     std::size_t end = at + 1;
     for (char quote = 0; end < body.size() && (quote != 0 || body[end] != '>'); ++end) {
-      if (quote != 0) quote = body[end] == quote ? '\0' : quote;
-      else if (body[end] == '"' || body[end] == '\'') quote = body[end];
+      if (quote != 0)
+        quote = body[end] == quote ? '\0' : quote;
+      else if (body[end] == '"' || body[end] == '\'')
+        quote = body[end];
     }
     const std::string tag = body.substr(at + 1, end - at - 1);
     at = end;
@@ -176,7 +181,8 @@ std::vector<IndexFile> parse_html(const std::string& body, const std::string& pa
     file.url = resolve_url(base, href->substr(0, hash));
     if (hash != std::string::npos) {
       const std::string fragment = href->substr(hash + 1);
-      if (const std::size_t digest = fragment.find("sha256="); digest != std::string::npos) file.sha256 = lower(fragment.substr(digest + 7, 64));
+      if (const std::size_t digest = fragment.find("sha256="); digest != std::string::npos)
+        file.sha256 = lower(fragment.substr(digest + 7, 64));
     }
     const std::string path = file.url.substr(0, file.url.find('?'));
     file.name = unescape_url(path.substr(path.rfind('/') + 1));
@@ -196,7 +202,8 @@ std::vector<IndexFile> parse_json(const std::string& body, const std::string& pa
     file.name = entry.value("filename", "");
     file.url = resolve_url(page_url, entry.value("url", ""));
     if (const auto hashes = entry.find("hashes"); hashes != entry.end() && hashes->is_object()) file.sha256 = hashes->value("sha256", "");
-    if (const auto python = entry.find("requires-python"); python != entry.end() && python->is_string()) file.requires_python = python->get<std::string>();
+    if (const auto python = entry.find("requires-python"); python != entry.end() && python->is_string())
+      file.requires_python = python->get<std::string>();
     if (const auto yanked = entry.find("yanked"); yanked != entry.end()) file.yanked = yanked->is_string() || *yanked == true;
     files.push_back(std::move(file));
   }
@@ -244,11 +251,16 @@ int platform_fit(const std::string& tag, const std::string& machine, int glibc_m
   if (!tag.ends_with(suffix)) return 0;
   const std::string kind = tag.substr(0, tag.size() - suffix.size());
   int minor = -1;
-  if (kind == "manylinux1") minor = 5;
-  else if (kind == "manylinux2010") minor = 12;
-  else if (kind == "manylinux2014") minor = 17;
-  else if (kind.starts_with("manylinux_2_")) minor = numbers_of(std::string_view(kind).substr(12)).front();
-  else if (kind == "linux") minor = 0;
+  if (kind == "manylinux1")
+    minor = 5;
+  else if (kind == "manylinux2010")
+    minor = 12;
+  else if (kind == "manylinux2014")
+    minor = 17;
+  else if (kind.starts_with("manylinux_2_"))
+    minor = numbers_of(std::string_view(kind).substr(12)).front();
+  else if (kind == "linux")
+    minor = 0;
   return minor < 0 || minor > glibc_minor ? 0 : 2 + minor;
 }
 
@@ -267,12 +279,17 @@ std::optional<std::pair<int, int>> wheel_fit(const FileName& name, const PythonT
   int best = 0;
   for (const auto& python : split(name.python, '.')) {
     int older = -1;
-    if (python.starts_with("cp3") || python.starts_with("py3")) older = python.size() == 3 ? 0 : numbers_of(std::string_view(python).substr(3)).front();
+    if (python.starts_with("cp3") || python.starts_with("py3"))
+      older = python.size() == 3 ? 0 : numbers_of(std::string_view(python).substr(3)).front();
     if (older < 0 || older > minor) continue;
-    if (python == ours && has_abi(ours)) best = std::max(best, 400);
-    else if (python.starts_with("cp3") && has_abi("abi3")) best = std::max(best, 200 + older);
-    else if (python == ours && has_abi("none")) best = std::max(best, 199);
-    else if (python.starts_with("py3") && has_abi("none")) best = std::max(best, 100 + older);
+    if (python == ours && has_abi(ours))
+      best = std::max(best, 400);
+    else if (python.starts_with("cp3") && has_abi("abi3"))
+      best = std::max(best, 200 + older);
+    else if (python == ours && has_abi("none"))
+      best = std::max(best, 199);
+    else if (python.starts_with("py3") && has_abi("none"))
+      best = std::max(best, 100 + older);
   }
   if (best == 0) return std::nullopt;
   return std::make_pair(best, platform);
@@ -295,7 +312,8 @@ std::pair<std::string, std::string> split_requirement(const std::string& require
   const std::size_t equals = requirement.find("==");
   std::string project(trim(std::string_view(requirement).substr(0, std::min(equals, requirement.size()))));
   std::string version(equals == std::string::npos ? "" : trim(std::string_view(requirement).substr(equals + 2)));
-  if (project.empty() || version.empty() || version.find_first_of("*, ;<>=") != std::string::npos || project.find_first_of(" [<>~!/") != std::string::npos) {
+  if (project.empty() || version.empty() || version.find_first_of("*, ;<>=") != std::string::npos ||
+      project.find_first_of(" [<>~!/") != std::string::npos) {
     throw UsageError(fmt::format("'{}' does not name one release: write it as name==version", requirement));
   }
   return {project, version};
@@ -352,8 +370,9 @@ IndexFile choose_file(const std::vector<IndexFile>& files, const std::string& re
   if (best == nullptr) {
     const std::size_t more = refused.size() > 4 ? refused.size() - 4 : 0;
     refused.resize(refused.size() - more);
-    Error error(fmt::format("{} {} has no {} for Python {} on {}; there are: {}{}", project, version, sdist ? "source distribution" : "wheel", target.python_version,
-                            target.architecture, join(refused, ", "), more > 0 ? fmt::format(" and {} more", more) : ""));
+    Error error(fmt::format("{} {} has no {} for Python {} on {}; there are: {}{}", project, version,
+                            sdist ? "source distribution" : "wheel", target.python_version, target.architecture, join(refused, ", "),
+                            more > 0 ? fmt::format(" and {} more", more) : ""));
     if (!sdist) error.set_hint("`sdist: true` takes the source distribution");
     throw error;
   }
@@ -367,8 +386,8 @@ Download find_on_index(const std::string& requirement, bool sdist, const PythonT
   std::string url = index_url();
   while (url.ends_with('/')) url.pop_back();
   url += "/" + normalise_name(project) + "/";
-  const HttpDocument page = http_get(
-      url, {{"Accept", "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"}}, http);
+  const HttpDocument page =
+      http_get(url, {{"Accept", "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"}}, http);
   const IndexFile file = with_context("reading the index page '" + without_credentials(url) + "'", [&] {
     return choose_file(parse_index(page.body, page.content_type, page.url), requirement, sdist, target);
   });

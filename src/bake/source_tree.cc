@@ -20,10 +20,17 @@ std::string xml_escape(const std::string& text) {
   std::string escaped;
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      default: escaped += c;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;
@@ -34,7 +41,9 @@ std::string pom_dependency(const std::string& coordinate) {
   const auto parts = split(coordinate, ':');
   if (parts.size() < 3 || parts.size() > 5) fail("'{}' is no Maven coordinate (group:artifact:version)", coordinate);
   std::string xml = "<dependency>";
-  const auto element = [&](const char* name, const std::string& value) { xml += fmt::format("<{}>{}</{}>", name, xml_escape(value), name); };
+  const auto element = [&](const char* name, const std::string& value) {
+    xml += fmt::format("<{}>{}</{}>", name, xml_escape(value), name);
+  };
   element("groupId", parts[0]);
   element("artifactId", parts[1]);
   if (parts.size() > 3) element("type", parts[2]);
@@ -67,16 +76,18 @@ void fetch_maven(const Store& store, const config::SourceLocation& location, con
   const FileLock alone = store.lock("maven", "a Maven download");
   ProcessOptions options;
   options.directory = project;
-  const auto result = run({"mvn", "-q", "-B", "-f", (project / "pom.xml").native(), "dependency:copy-dependencies", "-DoutputDirectory=" + folder.native(),
-                           "-DincludeScope=runtime", fmt::format("-DexcludeTransitive={}", !location.transitive)},
-                          options);
+  const auto result =
+      run({"mvn", "-q", "-B", "-f", (project / "pom.xml").native(), "dependency:copy-dependencies", "-DoutputDirectory=" + folder.native(),
+           "-DincludeScope=runtime", fmt::format("-DexcludeTransitive={}", !location.transitive)},
+          options);
   if (!result.ok()) {
     // Maven says an error once in words, then again with advice: the first lines are the words.
     std::vector<std::string> words;
     for (const auto& line : split(result.output + result.error, '\n')) {
       if (line.starts_with("[ERROR]") && words.size() < 3) words.emplace_back(trim(std::string_view(line).substr(7)));
     }
-    fail("Maven failed (exit code {}): {}", result.exit_code, words.empty() ? std::string(trim(result.output + result.error)) : join(words, "\n    "));
+    fail("Maven failed (exit code {}): {}", result.exit_code,
+         words.empty() ? std::string(trim(result.output + result.error)) : join(words, "\n    "));
   }
   if (fs::is_empty(folder)) fail("Maven gave no files");
 }
@@ -85,14 +96,16 @@ std::string fetch_git(const config::SourceLocation& location, const fs::path& sc
   need("git", "git");
   const std::string& url = location.what.at(0);
   const std::string ref = location.ref.empty() ? "HEAD" : location.ref;
-  if (url.starts_with("-") || ref.starts_with("-")) fail("'{}' is no git {}", url.starts_with("-") ? url : ref, url.starts_with("-") ? "URL" : "ref");
+  if (url.starts_with("-") || ref.starts_with("-"))
+    fail("'{}' is no git {}", url.starts_with("-") ? url : ref, url.starts_with("-") ? "URL" : "ref");
 
   // The user's own configuration may name proxies and credentials, and stays; questions and hooks do not.
   const std::string repository = (scratch / "git").native();
   ProcessOptions options;
   options.extra_environment = {{"GIT_TERMINAL_PROMPT", "0"}, {"GIT_LFS_SKIP_SMUDGE", "0"}, {"GIT_DIR", repository}};
   const auto git = [&](std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"git", "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false"});
+    arguments.insert(arguments.begin(),
+                     {"git", "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false"});
     return run(arguments, options);
   };
   if (const auto result = git({"init", "-q", "--bare", repository}); !result.ok()) fail("git init failed: {}", trim(result.error));

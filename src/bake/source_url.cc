@@ -25,7 +25,8 @@ std::string complaint_about(const Download& download, const std::string& sha256,
   if (!download.sha256.empty() && sha256 != download.sha256) return fmt::format("its SHA-256 is {}, expected {}", sha256, download.sha256);
   if (download.sha512.empty()) return {};
   const std::string sha512 = sha512_hex_of_file(file);
-  return sha512 == download.sha512 ? std::string() : fmt::format("its SHA-512 is {}…, expected {}…", sha512.substr(0, 32), download.sha512.substr(0, 32));
+  return sha512 == download.sha512 ? std::string()
+                                   : fmt::format("its SHA-512 is {}…, expected {}…", sha512.substr(0, 32), download.sha512.substr(0, 32));
 }
 
 // Readable by everybody: in a sandbox it may be somebody else who reads it.
@@ -52,7 +53,8 @@ SourceFile fetch_download(const Store& store, const Download& download, const Ht
   for (bool resumed = true, first = true;; first = false) {
     std::error_code error;
     // A part that is whole already was cut between its last byte and its new name.
-    const bool whole = first && fs::file_size(part, error) > 0 && !error && complaint_about(download, sha256_hex_of_file(part), part).empty();
+    const bool whole =
+        first && fs::file_size(part, error) > 0 && !error && complaint_about(download, sha256_hex_of_file(part), part).empty();
     if (!whole) resumed = http_download(download.url, part, options);
     file.sha256 = sha256_hex_of_file(part);
     const std::string complaint = whole ? std::string() : complaint_about(download, file.sha256, part);
@@ -68,7 +70,8 @@ SourceFile fetch_download(const Store& store, const Download& download, const Ht
     throw corrupt;
   }
   finish_file(part);
-  if (::rename(part.c_str(), (files / file.sha256).c_str()) != 0) fail("cannot put '{}' into the store: {}", part.native(), errno_text(errno));
+  if (::rename(part.c_str(), (files / file.sha256).c_str()) != 0)
+    fail("cannot put '{}' into the store: {}", part.native(), errno_text(errno));
   return file;
 }
 

@@ -30,15 +30,21 @@ std::string describe(const SourceLocation& location) {
 }
 
 Json location_to_json(const SourceLocation& location) {
-  return {{"kind", kKindNames[static_cast<int>(location.kind)]}, {"what", location.what},   {"sha256", location.sha256}, {"sha512", location.sha512},
-          {"ref", location.ref},                                 {"sdist", location.sdist}, {"transitive", location.transitive}};
+  return {{"kind", kKindNames[static_cast<int>(location.kind)]},
+          {"what", location.what},
+          {"sha256", location.sha256},
+          {"sha512", location.sha512},
+          {"ref", location.ref},
+          {"sdist", location.sdist},
+          {"transitive", location.transitive}};
 }
 
 std::string record_key(const SourceRequest& request) {
   Json key = {{"format", 1}, {"locations", Json::array()}};
   for (const auto& location : request.spec.mirrors) {
     key["locations"].push_back(location_to_json(location));
-    if (location.kind == SourceLocation::Kind::kPypi && !location.sdist) key["python"] = request.python_version + " " + request.architecture;
+    if (location.kind == SourceLocation::Kind::kPypi && !location.sdist)
+      key["python"] = request.python_version + " " + request.architecture;
   }
   return sha256_hex(key.dump());
 }
@@ -60,13 +66,16 @@ SourceRecord record_of_local(const SourceRequest& request, const SourceLocation&
   if (!fs::exists(path)) fail("there is no '{}'", path.native());
   if (!fs::is_regular_file(path)) fail("'{}' is no file", path.native());
   const std::string digest = sha256_hex_of_file(path);
-  if (!location.sha256.empty() && digest != location.sha256) fail("'{}' has the SHA-256 {}, not {}", path.native(), digest, location.sha256);
-  if (!location.sha512.empty() && sha512_hex_of_file(path) != location.sha512) fail("'{}' does not have the SHA-512 {}", path.native(), location.sha512);
+  if (!location.sha256.empty() && digest != location.sha256)
+    fail("'{}' has the SHA-256 {}, not {}", path.native(), digest, location.sha256);
+  if (!location.sha512.empty() && sha512_hex_of_file(path) != location.sha512)
+    fail("'{}' does not have the SHA-512 {}", path.native(), location.sha512);
   return record_of_file({path.filename(), digest, describe(location)});
 }
 
 // The folder in a work folder becomes sources/tree/DIGEST.
-SourceRecord keep_tree(const Store& store, const fs::path& folder, const std::string& from, const std::map<std::string, std::string>& origins) {
+SourceRecord keep_tree(const Store& store, const fs::path& folder, const std::string& from,
+                       const std::map<std::string, std::string>& origins) {
   SourceRecord record;
   record.folder = true;
   record.from = from;
@@ -110,7 +119,9 @@ std::optional<SourceRecord> Sources::find(const SourceRequest& request) const {
   }
 }
 
-fs::path Sources::path_of(const SourceRecord& record) const { return store_.home() / "sources" / (record.folder ? "tree" : "sha256") / record.digest; }
+fs::path Sources::path_of(const SourceRecord& record) const {
+  return store_.home() / "sources" / (record.folder ? "tree" : "sha256") / record.digest;
+}
 
 bool Sources::is_cached(const SourceRecord& record) const { return fs::exists(path_of(record)); }
 
@@ -153,7 +164,8 @@ SourceRecord Sources::fetch_from(const SourceRequest& request, const SourceLocat
       fs::copy_file(file_location(request, location), work.path() / "file");
       ::chmod((work.path() / "file").c_str(), 0644);
       const fs::path target = store_.folder("sources/sha256") / record.digest;
-      if (::rename((work.path() / "file").c_str(), target.c_str()) != 0) fail("cannot put '{}' into the store: {}", target.native(), errno_text(errno));
+      if (::rename((work.path() / "file").c_str(), target.c_str()) != 0)
+        fail("cannot put '{}' into the store: {}", target.native(), errno_text(errno));
       return record;
     }
   }
@@ -193,7 +205,8 @@ SourceRecord Sources::fetch(const SourceRequest& request) const {
       const auto* known = dynamic_cast<const Error*>(&error);
       failures.push_back(describe(location) + ": " + (known != nullptr ? known->message() : error.what()));
       if (known != nullptr && !known->hint_text().empty()) hint = known->hint_text();
-      if (failures.size() < request.spec.mirrors.size()) say(fmt::format("source {}: {}; trying the next location", title(request), failures.back()));
+      if (failures.size() < request.spec.mirrors.size())
+        say(fmt::format("source {}: {}; trying the next location", title(request), failures.back()));
     }
   }
   Error error(fmt::format("cannot fetch source '{}' of module '{}':\n  {}", request.spec.name, request.module, join(failures, "\n  ")));

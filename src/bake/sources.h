@@ -32,9 +32,9 @@ struct SourceRequest {
 };
 
 struct SourceFile {
-  std::string path;    // within the folder; of a single file, its name
+  std::string path;  // within the folder; of a single file, its name
   std::string sha256;
-  std::string from;    // URL without credentials, coordinate …
+  std::string from;  // URL without credentials, coordinate …
 };
 
 struct SourceRecord {

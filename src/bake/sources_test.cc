@@ -270,8 +270,10 @@ class PypiTest : public SourcesTest {
     if (const char* before = std::getenv("PIP_INDEX_URL")) before_ = before;
   }
   void TearDown() override {
-    if (before_.empty()) ::unsetenv("PIP_INDEX_URL");
-    else ::setenv("PIP_INDEX_URL", before_.c_str(), 1);
+    if (before_.empty())
+      ::unsetenv("PIP_INDEX_URL");
+    else
+      ::setenv("PIP_INDEX_URL", before_.c_str(), 1);
   }
   SourceLocation pypi(std::vector<std::string> what, bool sdist = false) const {
     SourceLocation location;
@@ -289,14 +291,16 @@ TEST_F(PypiTest, FilesComeByHtmlAndJsonPages) {
       return TestAnswer{200,
                         "<!DOCTYPE html><html><body>\n<a href=\"../../files/py_spark-4.1.1.tar.gz#sha256=" + sha256_hex("sdist") +
                             "\" data-requires-python=\"&gt;=3.9\" >py_spark-4.1.1.tar.gz</a><br/>\n"
-                            "<a href=\"../../files/py_spark-4.1.0.tar.gz#sha256=" + sha256_hex("old") + "\">py_spark-4.1.0.tar.gz</a></body></html>",
+                            "<a href=\"../../files/py_spark-4.1.0.tar.gz#sha256=" +
+                            sha256_hex("old") + "\">py_spark-4.1.0.tar.gz</a></body></html>",
                         {{"Content-Type", "text/html"}}};
     }
     if (path == "/simple/six/") {
-      return TestAnswer{200,
-                        R"({"meta":{"api-version":"1.0"},"name":"six","files":[{"filename":"six-1.17.0-py2.py3-none-any.whl","url":"/files/six.whl","hashes":{"sha256":")" +
-                            sha256_hex("wheel") + R"("},"requires-python":">=2.7, !=3.0.*","yanked":false}]})",
-                        {{"Content-Type", "application/vnd.pypi.simple.v1+json"}}};
+      return TestAnswer{
+          200,
+          R"({"meta":{"api-version":"1.0"},"name":"six","files":[{"filename":"six-1.17.0-py2.py3-none-any.whl","url":"/files/six.whl","hashes":{"sha256":")" +
+              sha256_hex("wheel") + R"("},"requires-python":">=2.7, !=3.0.*","yanked":false}]})",
+          {{"Content-Type", "application/vnd.pypi.simple.v1+json"}}};
     }
     if (path == "/files/py_spark-4.1.1.tar.gz") return TestAnswer{200, "sdist"};
     if (path == "/files/six.whl") return TestAnswer{200, "wheel"};
@@ -321,12 +325,17 @@ IndexFile file(const std::string& name, bool yanked = false, const std::string& 
 }
 
 TEST(PypiChoice, TakesTheWheelThatFitsBest) {
-  const std::vector<IndexFile> files = {
-      file("numpy-2.2.6-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"), file("numpy-2.2.6-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl"),
-      file("numpy-2.2.6-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"), file("numpy-2.2.6-cp313-cp313-musllinux_1_2_x86_64.whl"),
-      file("numpy-2.2.6-cp313-cp313t-manylinux_2_17_x86_64.whl"),                     file("numpy-2.2.6-cp313-cp313-macosx_14_0_x86_64.whl"),
-      file("numpy-2.2.6-cp313-cp313-win_amd64.whl"),                                  file("numpy-2.2.6.tar.gz")};
-  const auto chosen = [&](const char* python, const char* architecture) { return choose_file(files, "numpy==2.2.6", false, {python, architecture}).name; };
+  const std::vector<IndexFile> files = {file("numpy-2.2.6-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"),
+                                        file("numpy-2.2.6-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl"),
+                                        file("numpy-2.2.6-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"),
+                                        file("numpy-2.2.6-cp313-cp313-musllinux_1_2_x86_64.whl"),
+                                        file("numpy-2.2.6-cp313-cp313t-manylinux_2_17_x86_64.whl"),
+                                        file("numpy-2.2.6-cp313-cp313-macosx_14_0_x86_64.whl"),
+                                        file("numpy-2.2.6-cp313-cp313-win_amd64.whl"),
+                                        file("numpy-2.2.6.tar.gz")};
+  const auto chosen = [&](const char* python, const char* architecture) {
+    return choose_file(files, "numpy==2.2.6", false, {python, architecture}).name;
+  };
   EXPECT_EQ(chosen("3.13", "amd64"), "numpy-2.2.6-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl");
   EXPECT_EQ(chosen("3.11", "amd64"), "numpy-2.2.6-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl");
   EXPECT_EQ(chosen("3.13", "arm64"), "numpy-2.2.6-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl");
@@ -351,7 +360,8 @@ TEST(PypiChoice, WheelForANewerCLibraryIsRefused) {
 TEST(PypiChoice, YankedOnlyWhenNothingElseIsThere) {
   const PythonTarget target{"3.13", "amd64"};
   EXPECT_EQ(choose_file({file("x-1-py3-none-any.whl", true)}, "x==1", false, target).name, "x-1-py3-none-any.whl");
-  EXPECT_EQ(choose_file({file("x-1-cp313-cp313-manylinux2014_x86_64.whl", true), file("x-1-py3-none-any.whl")}, "x==1", false, target).name, "x-1-py3-none-any.whl");
+  EXPECT_EQ(choose_file({file("x-1-cp313-cp313-manylinux2014_x86_64.whl", true), file("x-1-py3-none-any.whl")}, "x==1", false, target).name,
+            "x-1-py3-none-any.whl");
 }
 
 TEST(PypiChoice, PythonThatIsTooOldIsNamed) {
@@ -376,9 +386,10 @@ TEST(PypiChoice, FileWithoutSha256IsRefused) {
 }
 
 TEST(PypiIndex, ReadsPagesAsTheyAreFound) {
-  const auto files = parse_index("<a class='x' href='https://files.example.org/p/a%2Bb-1.0.zip?q=1#md5=0&amp;sha256=" + std::string(64, 'A') +
-                                     "' data-yanked>a</a><A HREF=\"/abs/c-1.tar.gz\" data-requires-python=\">=3.8\">c</A><a name='none'>",
-                                 "text/html", "https://index.example.org/simple/a/");
+  const auto files =
+      parse_index("<a class='x' href='https://files.example.org/p/a%2Bb-1.0.zip?q=1#md5=0&amp;sha256=" + std::string(64, 'A') +
+                      "' data-yanked>a</a><A HREF=\"/abs/c-1.tar.gz\" data-requires-python=\">=3.8\">c</A><a name='none'>",
+                  "text/html", "https://index.example.org/simple/a/");
   ASSERT_EQ(files.size(), 2u);
   EXPECT_EQ(files[0].name, "a+b-1.0.zip");
   EXPECT_EQ(files[0].sha256, std::string(64, 'a'));

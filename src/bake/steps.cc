@@ -10,12 +10,17 @@ namespace kiln::bake {
 namespace {
 
 Json place_to_json(const StepPlace& place) {
-  return {{"work", place.work.native()}, {"log", place.log.native()}, {"activity", place.activity}, {"activity_name", place.activity_name}, {"epoch", place.epoch}};
+  return {{"work", place.work.native()},
+          {"log", place.log.native()},
+          {"activity", place.activity},
+          {"activity_name", place.activity_name},
+          {"epoch", place.epoch}};
 }
 
 Json folders_to_json(const std::vector<ModuleFolder>& folders) {
   Json list = Json::array();
-  for (const auto& folder : folders) list.push_back({{"module", folder.module}, {"folder", folder.folder.native()}, {"files", folder.files}});
+  for (const auto& folder : folders)
+    list.push_back({{"module", folder.module}, {"folder", folder.folder.native()}, {"files", folder.files}});
   return list;
 }
 
@@ -47,7 +52,8 @@ StepResult run_over_layers(const StepPlace& place, const RunStep& step) {
   for (const auto& script : step.scripts) {
     scripts.push_back({{"argv", script.argv}, {"directory", script.directory}, {"env", script.env}, {"what", script.what}});
   }
-  for (const auto& bind : step.binds) binds.push_back({{"from", bind.from.native()}, {"to", bind.to.native()}, {"read_only", bind.read_only}});
+  for (const auto& bind : step.binds)
+    binds.push_back({{"from", bind.from.native()}, {"to", bind.to.native()}, {"read_only", bind.read_only}});
   return run_job(kRunJob, {{"place", place_to_json(place)},
                            {"lower", lower},
                            {"module_folders", folders_to_json(step.module_folders)},
@@ -67,11 +73,13 @@ StepResult make_agent_layer(const StepPlace& place, const AgentStep& step) {
                              {"accounts", accounts_to_json(step.accounts)}});
 }
 
-std::vector<Conflict> real_conflicts(const std::vector<Conflict>& possible, const std::map<std::string, std::filesystem::path>& folder_of_module) {
+std::vector<Conflict> real_conflicts(const std::vector<Conflict>& possible,
+                                     const std::map<std::string, std::filesystem::path>& folder_of_module) {
   if (possible.empty()) return {};
   Json pairs = Json::array();
   for (const auto& conflict : possible) {
-    pairs.push_back({(folder_of_module.at(conflict.first) / conflict.path).native(), (folder_of_module.at(conflict.second) / conflict.path).native()});
+    pairs.push_back(
+        {(folder_of_module.at(conflict.first) / conflict.path).native(), (folder_of_module.at(conflict.second) / conflict.path).native()});
   }
   const Json answer = container::run_in_cell(kCompareJob, {{"pairs", pairs}});
   std::vector<Conflict> real;

@@ -8,18 +8,21 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "bake/layer_files.h"
+#include "base/json.h"
 #include "config/image_spec.h"
 #include "container/runc.h"
 
 namespace kiln::bake {
 
+// What to do when a disk is full, whoever met that first: a script, or kiln itself.
+inline constexpr const char* kFullDiskHint = "`kiln image gc` frees what no image uses; KILN_HOME may name a folder on a larger disk";
+
 // What every step needs.
 struct StepPlace {
-  std::filesystem::path work;      // the work folder
-  std::filesystem::path log;       // what programs say is appended here, line by line
-  std::uint64_t activity = 0;      // … and told as this activity's progress
+  std::filesystem::path work;  // the work folder
+  std::filesystem::path log;   // what programs say is appended here, line by line
+  std::uint64_t activity = 0;  // … and told as this activity's progress
   std::string activity_name;
   std::int64_t epoch = 0;
 };
@@ -56,11 +59,11 @@ struct AccountLayer {
 struct RunStep {
   std::vector<std::filesystem::path> lower;  // lowest first
   std::vector<ModuleFolder> module_folders;
-  std::vector<AccountLayer> accounts;        // merged before the scripts run; empty: not
+  std::vector<AccountLayer> accounts;  // merged before the scripts run; empty: not
   std::vector<Script> scripts;
   std::vector<container::Bind> binds;
   bool network = false;
-  bool no_daemons = false;                   // packages must not start services (policy-rc.d)
+  bool no_daemons = false;  // packages must not start services (policy-rc.d)
   Leftovers leftovers = Leftovers::kModule;
 };
 StepResult run_over_layers(const StepPlace& place, const RunStep& step);
@@ -75,6 +78,7 @@ struct AgentStep {
 StepResult make_agent_layer(const StepPlace& place, const AgentStep& step);
 
 // Those of the possible conflicts that are real: what the two layers hold differs.
-std::vector<Conflict> real_conflicts(const std::vector<Conflict>& possible, const std::map<std::string, std::filesystem::path>& folder_of_module);
+std::vector<Conflict> real_conflicts(const std::vector<Conflict>& possible,
+                                     const std::map<std::string, std::filesystem::path>& folder_of_module);
 
 }  // namespace kiln::bake

@@ -13,8 +13,8 @@
 #include "bake/accounts.h"
 #include "bake/java_keystore.h"
 #include "bake/step_jobs.h"
-#include "bake/store.h"
 #include "bake/steps.h"
+#include "bake/store.h"
 #include "bake/untar.h"
 #include "base/activity.h"
 #include "base/error.h"
@@ -39,7 +39,8 @@ constexpr const char* kModules = "usr/lib/kiln/modules";
 // The log file of a layer, and the last lines for the error.
 class StepLog {
  public:
-  explicit StepLog(const Json& place) : id_(place.at("activity")), name_(place.at("activity_name")), path_(place.at("log").get<std::string>()) {
+  explicit StepLog(const Json& place)
+      : id_(place.at("activity")), name_(place.at("activity_name")), path_(place.at("log").get<std::string>()) {
     file_ = Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
     if (!file_) fail("cannot open the log '{}': {}", path_, errno_text(errno));
   }
@@ -62,7 +63,7 @@ class StepLog {
   [[noreturn]] void fail_step(const std::string& what) const {
     if (full_) {
       Error error("no space left on device");
-      error.set_hint("`kiln image gc` frees what no image uses; KILN_HOME may name a folder on a larger disk");
+      error.set_hint(kFullDiskHint);
       throw error;
     }
     std::string message = what;
@@ -135,7 +136,8 @@ void merge_accounts_into(const Json& layers, const fs::path& upper) {
     struct stat status {};
     if (::lstat(topmost.c_str(), &status) != 0) fail("cannot look at '{}': {}", topmost.native(), errno_text(errno));
     write_new_file(upper / path, merged, status.st_mode & 07777);
-    if (::chown((upper / path).c_str(), status.st_uid, status.st_gid) != 0) fail("cannot give '{}' its owner: {}", (upper / path).native(), errno_text(errno));
+    if (::chown((upper / path).c_str(), status.st_uid, status.st_gid) != 0)
+      fail("cannot give '{}' its owner: {}", (upper / path).native(), errno_text(errno));
   }
 }
 
@@ -178,7 +180,8 @@ void run_mmdebstrap(const Json& arguments, const fs::path& files, StepLog& log) 
   if (const std::string mirror = arguments.at("mirror"); !mirror.empty()) argv.push_back(mirror);
   ProcessOptions options;
   options.on_line = [&](std::string_view line) { log.line(line); };
-  options.extra_environment = {{"TMPDIR", (work / "tmp").native()}, {"SOURCE_DATE_EPOCH", std::to_string(arguments.at("place").at("epoch").get<std::int64_t>())}};
+  options.extra_environment = {{"TMPDIR", (work / "tmp").native()},
+                               {"SOURCE_DATE_EPOCH", std::to_string(arguments.at("place").at("epoch").get<std::int64_t>())}};
   if (!run(argv, options).ok()) log.fail_step("mmdebstrap failed");
   // Settings that were for this run only.
   for (const char* name : {"etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/apt.conf.d/99mmdebstrap"}) remove_tree(files / name);
@@ -190,8 +193,10 @@ Json base_job(const Json& arguments) {
   const fs::path files = fs::path(place.at("work").get<std::string>()) / "fs";
   StepLog log(place);
   make_new_folder(files);
-  if (const std::string tarball = arguments.at("tarball"); !tarball.empty()) untar(tarball, files);
-  else run_mmdebstrap(arguments, files, log);
+  if (const std::string tarball = arguments.at("tarball"); !tarball.empty())
+    untar(tarball, files);
+  else
+    run_mmdebstrap(arguments, files, log);
   // Every node gets a /dev of its own; device nodes in a layer could not be made by an ordinary user.
   for (const auto& entry : std::vector<fs::directory_entry>(fs::directory_iterator(files / "dev"), {})) remove_tree(entry.path());
   for (const char* folder : {"dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log", "root"}) make_folder(files / folder);

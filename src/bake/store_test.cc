@@ -119,7 +119,8 @@ TEST_F(StoreTest, UnknownImageGetsASuggestion) {
 }
 
 TEST_F(StoreTest, GarbageIsWhatNoImageAndNoClusterStandsOn) {
-  const Layer used = add_layer("used", {{"s", "aaa"}}), of_cluster = add_layer("cluster", {{"s", "bbb"}}), unused = add_layer("unused", {{"s", "ccc"}});
+  const Layer used = add_layer("used", {{"s", "aaa"}}), of_cluster = add_layer("cluster", {{"s", "bbb"}}),
+              unused = add_layer("unused", {{"s", "ccc"}});
   store_.save_image(image("spark", {used}));
   for (const char* digest : {"aaa", "bbb", "ccc"}) {
     write(store_.home() / "sources/sha256" / digest, "x");
@@ -128,7 +129,8 @@ TEST_F(StoreTest, GarbageIsWhatNoImageAndNoClusterStandsOn) {
   write(store_.home() / "logs" / (unused.key + ".log"), "x");
   write(store_.home() / "logs" / (used.key + ".log"), "x");
 
-  EXPECT_EQ(gc(true, {of_cluster.key}), (std::vector<std::string>{"layer unused", "log " + unused.key + ".log", "record of a source ccc.json", "source ccc"}));
+  EXPECT_EQ(gc(true, {of_cluster.key}),
+            (std::vector<std::string>{"layer unused", "log " + unused.key + ".log", "record of a source ccc.json", "source ccc"}));
   EXPECT_TRUE(store_.find_layer(unused.key).has_value()) << "a dry run removes nothing";
   gc(false, {of_cluster.key});
   EXPECT_FALSE(fs::exists(store_.home() / "layers" / unused.key));

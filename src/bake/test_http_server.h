@@ -90,8 +90,10 @@ class TestHttpServer {
     const std::size_t whole = answer.body.size();
     if (offset > 0 && answer.status == 200) answer.status = offset < whole ? 206 : 416;
     std::string body = answer.status == 416 ? "" : answer.body.substr(std::min(offset, whole));
-    std::string head = "HTTP/1.1 " + std::to_string(answer.status) + " X\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
-    if (answer.status == 206) head += "Content-Range: bytes " + std::to_string(offset) + "-" + std::to_string(whole - 1) + "/" + std::to_string(whole) + "\r\n";
+    std::string head =
+        "HTTP/1.1 " + std::to_string(answer.status) + " X\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+    if (answer.status == 206)
+      head += "Content-Range: bytes " + std::to_string(offset) + "-" + std::to_string(whole - 1) + "/" + std::to_string(whole) + "\r\n";
     for (const auto& [name, value] : answer.headers) head += name + ": " + value + "\r\n";
     body.resize(std::min(body.size(), answer.cut_after));
     const std::string all = head + "\r\n" + body;

@@ -43,11 +43,12 @@ void untar(const std::filesystem::path& tarball, const std::filesystem::path& fo
   archive_read_support_filter_all(reader.get());
   archive_read_support_format_all(reader.get());
   constexpr std::size_t kBlockBytes = 1 << 20;
-  if (archive_read_open_filename(reader.get(), tarball.c_str(), kBlockBytes) != ARCHIVE_OK) fail("cannot read '{}': {}", tarball.native(), words(reader.get()));
+  if (archive_read_open_filename(reader.get(), tarball.c_str(), kBlockBytes) != ARCHIVE_OK)
+    fail("cannot read '{}': {}", tarball.native(), words(reader.get()));
 
   const std::unique_ptr<archive, WriteFree> writer(archive_write_disk_new());
-  archive_write_disk_set_options(writer.get(), ARCHIVE_EXTRACT_OWNER | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_ACL |
-                                                   ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT);
+  archive_write_disk_set_options(writer.get(), ARCHIVE_EXTRACT_OWNER | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR |
+                                                   ARCHIVE_EXTRACT_ACL | ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT);
   // Relative paths: SECURE_SYMLINKS refuses any link on the way, and those above the store are none of its business.
   if (::chdir(folder.c_str()) != 0) fail("cannot go to '{}': {}", folder.native(), errno_text(errno));
   for (archive_entry* entry = nullptr;;) {
@@ -59,7 +60,8 @@ void untar(const std::filesystem::path& tarball, const std::filesystem::path& fo
     if (path.empty() || type == AE_IFCHR || type == AE_IFBLK) continue;
     archive_entry_set_pathname(entry, path.c_str());
     if (const char* target = archive_entry_hardlink(entry)) archive_entry_set_hardlink(entry, inside(target).c_str());
-    if (archive_write_header(writer.get(), entry) < ARCHIVE_WARN) fail("cannot unpack '{}' of '{}': {}", path, tarball.native(), words(writer.get()));
+    if (archive_write_header(writer.get(), entry) < ARCHIVE_WARN)
+      fail("cannot unpack '{}' of '{}': {}", path, tarball.native(), words(writer.get()));
     const void* bytes = nullptr;
     std::size_t count = 0;
     la_int64_t offset = 0;
@@ -67,7 +69,8 @@ void untar(const std::filesystem::path& tarball, const std::filesystem::path& fo
       const int block = archive_read_data_block(reader.get(), &bytes, &count, &offset);
       if (block == ARCHIVE_EOF) break;
       if (block < ARCHIVE_WARN) fail("cannot read '{}' of '{}': {}", path, tarball.native(), words(reader.get()));
-      if (archive_write_data_block(writer.get(), bytes, count, offset) < ARCHIVE_WARN) fail("cannot unpack '{}': {}", path, words(writer.get()));
+      if (archive_write_data_block(writer.get(), bytes, count, offset) < ARCHIVE_WARN)
+        fail("cannot unpack '{}': {}", path, words(writer.get()));
     }
     if (archive_write_finish_entry(writer.get()) < ARCHIVE_WARN) fail("cannot unpack '{}': {}", path, words(writer.get()));
   }

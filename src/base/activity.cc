@@ -24,7 +24,8 @@ std::vector<std::shared_ptr<EventSink>>& sinks() {
 }
 // Starts at the clock, so that ids of several processes that feed one stream (cells and their owner) do not meet; 2^52 nanoseconds
 // are 52 days, and JSON numbers stay exact.
-std::atomic<std::uint64_t> next_id{static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) & ((1ULL << 52) - 1)};
+std::atomic<std::uint64_t> next_id{static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) &
+                                   ((1ULL << 52) - 1)};
 
 template <class T>
 T member(const Json& json, const char* name, T fallback, bool (Json::*right_type)() const noexcept) {

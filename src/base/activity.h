@@ -14,14 +14,14 @@ namespace kiln {
 
 struct Event {
   enum class Kind { kBegin, kProgress, kEnd, kMessage };
-  Kind kind = Kind::kMessage;  // "kind": "begin" | "progress" | "end" | "message"
-  double time = 0;             // "time": seconds since 1970, UTC
-  std::uint64_t id = 0;        // "id": of the activity, unique on its node
-  std::uint64_t parent = 0;    // "parent": id of the activity it belongs to
-  std::string node;            // "node": which node; empty: the launcher itself
-  std::string name;            // "name": what, e.g. "layer spark", "service spark.master"
-  std::string text;            // "text": words for people: a message, why something failed
-  bool ok = true;              // "ok": false on an end that failed
+  Kind kind = Kind::kMessage;    // "kind": "begin" | "progress" | "end" | "message"
+  double time = 0;               // "time": seconds since 1970, UTC
+  std::uint64_t id = 0;          // "id": of the activity, unique on its node
+  std::uint64_t parent = 0;      // "parent": id of the activity it belongs to
+  std::string node;              // "node": which node; empty: the launcher itself
+  std::string name;              // "name": what, e.g. "layer spark", "service spark.master"
+  std::string text;              // "text": words for people: a message, why something failed
+  bool ok = true;                // "ok": false on an end that failed
   Json fields = Json::object();  // "fields": anything typed: bytes, done, total, exit_code …
 
   Json to_json() const;

@@ -120,8 +120,10 @@ TEST(Parallel, AGraphRunsInOrderAndFinishesWhatDoesNotDependOnAFailure) {
       ran.emplace_back(name);
     };
   };
-  const std::vector<GraphTask> tasks = {
-      {"base", {}, note("base")}, {"bad", {0}, [] { throw Error("bad failed"); }}, {"above", {1}, note("above")}, {"other", {0}, note("other")}};
+  const std::vector<GraphTask> tasks = {{"base", {}, note("base")},
+                                        {"bad", {0}, [] { throw Error("bad failed"); }},
+                                        {"above", {1}, note("above")},
+                                        {"other", {0}, note("other")}};
   EXPECT_THROW(run_graph(tasks, 3), Error);
   EXPECT_EQ(ran, (std::vector<std::string>{"base", "other"}));
 }

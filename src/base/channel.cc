@@ -34,8 +34,7 @@ void wait_for(int fd, short events, const Deadline& deadline) {
     throw_if_interrupted();
     int wait = -1;
     if (deadline) {
-      const auto left =
-          std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now()).count();
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now()).count();
       if (left <= 0) throw Error("timed out waiting for the agent");
       wait = static_cast<int>(std::min<std::int64_t>(left, 1 << 30));
     }
@@ -123,8 +122,7 @@ std::optional<Json> Handshake::step(const Frame& frame) {
   if (side_ == Side::kServer) {
     client_nonce_ = text_member(message, "nonce");
     if (client_nonce_.size() != 2 * kNonceBytes) throw Error("the peer is no kiln agent");
-    if (!equal_in_constant_time(text_member(message, "mac"), mac("client")))
-      throw Error("the peer does not have the cluster's secret");
+    if (!equal_in_constant_time(text_member(message, "mac"), mac("client"))) throw Error("the peer does not have the cluster's secret");
     done_ = true;
     return Json{{"mac", mac("server")}};
   }
@@ -136,8 +134,7 @@ std::optional<Json> Handshake::step(const Frame& frame) {
     if (server_nonce_.size() != 2 * kNonceBytes) throw Error("the peer is no kiln agent");
     return Json{{"nonce", client_nonce_}, {"mac", mac("client")}};
   }
-  if (!equal_in_constant_time(text_member(message, "mac"), mac("server")))
-    throw Error("the agent does not have the cluster's secret");
+  if (!equal_in_constant_time(text_member(message, "mac"), mac("server"))) throw Error("the agent does not have the cluster's secret");
   done_ = true;
   return {};
 }
@@ -145,8 +142,7 @@ std::optional<Json> Handshake::step(const Frame& frame) {
 Channel::Channel(Fd socket) : socket_(std::move(socket)), reader_(Handshake::kMaxFrameBytes) {
   // Waiting is poll's business alone: a read that blocks could not be interrupted.
   const int flags = ::fcntl(socket_.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) < 0)
-    fail("cannot use the connection: {}", errno_text(errno));
+  if (flags < 0 || ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) < 0) fail("cannot use the connection: {}", errno_text(errno));
 }
 
 Channel Channel::shake_hands(Fd socket, Handshake handshake, std::chrono::milliseconds timeout) {

@@ -116,7 +116,12 @@ TEST(Channel, EndsAWaitOnCtrlC) {
 }
 
 TEST(Channel, ReplacesBytesThatAreNoUtf8) {
-  EXPECT_EQ("{\"text\":\"a\xEF\xBF\xBD" "b\"}", json_payload(Json{{"text", "a\xff" "b"}}));
+  EXPECT_EQ(
+      "{\"text\":\"a\xEF\xBF\xBD"
+      "b\"}",
+      json_payload(Json{{"text",
+                         "a\xff"
+                         "b"}}));
 }
 
 TEST(FrameReader, CutsFramesWhereverTheBytesBreak) {

@@ -158,10 +158,8 @@ ProcessResult run(const std::vector<std::string>& argv, const ProcessOptions& op
   };
 
   while (output.read || errors.read) {
-    pollfd polled[] = {{output.read.get(), POLLIN, 0},
-                       {errors.read.get(), POLLIN, 0},
-                       {input.write.get(), POLLOUT, 0},
-                       {interrupt_fd(), POLLIN, 0}};
+    pollfd polled[] = {
+        {output.read.get(), POLLIN, 0}, {errors.read.get(), POLLIN, 0}, {input.write.get(), POLLOUT, 0}, {interrupt_fd(), POLLIN, 0}};
     int wait_ms = -1;
     if (deadline) {
       wait_ms = static_cast<int>(std::max<std::int64_t>(

@@ -16,16 +16,16 @@
 namespace kiln {
 
 struct ProcessOptions {
-  std::string standard_input;                            // fed to the program
+  std::string standard_input;                                     // fed to the program
   std::optional<std::map<std::string, std::string>> environment;  // the whole environment; default: ours
-  std::map<std::string, std::string> extra_environment;  // on top of it
-  std::string directory;                                 // working directory; default: ours
-  std::function<void(std::string_view line)> on_line;    // each line of standard output and error, as it comes
-  std::optional<std::chrono::milliseconds> timeout;      // then SIGKILL and Error
-  bool die_with_parent = true;                           // PR_SET_PDEATHSIG: no orphan when kiln is killed
-  int stdout_fd = -1;                                    // where standard output goes instead of `output` (borrowed)
-  int stdin_fd = -1;                                     // where standard input comes from instead (borrowed)
-  std::vector<int> keep_fds;                             // descriptors the program inherits under the same number
+  std::map<std::string, std::string> extra_environment;           // on top of it
+  std::string directory;                                          // working directory; default: ours
+  std::function<void(std::string_view line)> on_line;             // each line of standard output and error, as it comes
+  std::optional<std::chrono::milliseconds> timeout;               // then SIGKILL and Error
+  bool die_with_parent = true;                                    // PR_SET_PDEATHSIG: no orphan when kiln is killed
+  int stdout_fd = -1;                                             // where standard output goes instead of `output` (borrowed)
+  int stdin_fd = -1;                                              // where standard input comes from instead (borrowed)
+  std::vector<int> keep_fds;                                      // descriptors the program inherits under the same number
 };
 
 struct ProcessResult {

@@ -1,6 +1,5 @@
 // kiln bake: an image from a spec.
 #include "bake/bake.h"
-
 #include "base/activity.h"
 #include "base/files.h"
 #include "cli/command.h"
@@ -33,15 +32,19 @@ Response run(const Options& options) {
   std::vector<std::vector<std::string>> rows;
   std::int64_t size_bytes = 0;
   for (const auto& outcome : result.layers) {
-    layers.push_back({{"name", outcome.layer.name}, {"key", outcome.layer.key}, {"reused", outcome.reused}, {"why", outcome.why},
-                      {"seconds", outcome.seconds}, {"size_bytes", outcome.layer.size_bytes}});
+    layers.push_back({{"name", outcome.layer.name},
+                      {"key", outcome.layer.key},
+                      {"reused", outcome.reused},
+                      {"why", outcome.why},
+                      {"seconds", outcome.seconds},
+                      {"size_bytes", outcome.layer.size_bytes}});
     const char* verb = outcome.reused ? "reused" : options.dry_run ? "to build" : "built";
     rows.push_back({outcome.layer.name, verb, outcome.reused ? "" : fmt::format("{:.1f} s", outcome.seconds),
                     human_size(static_cast<std::uintmax_t>(outcome.layer.size_bytes)), outcome.why});
     size_bytes += outcome.layer.size_bytes;
   }
-  response.json = {{"image", result.image.name}, {"digest", result.image.digest}, {"changed", result.changed}, {"seconds", seconds},
-                   {"layers", layers}};
+  response.json = {
+      {"image", result.image.name}, {"digest", result.image.digest}, {"changed", result.changed}, {"seconds", seconds}, {"layers", layers}};
   if (options.explain || options.dry_run) response.text = format_table({"layer", "", "time", "size", "why"}, rows);
   if (options.dry_run) return response;
   response.text += result.changed ? fmt::format("{} baked in {:.1f} s: {} layers, {}\n", spec.name, seconds, rows.size(),
@@ -50,25 +53,31 @@ Response run(const Options& options) {
   return response;
 }
 
-const RegisterCommand command{{
-    .name = "bake",
-    .group = "Images",
-    .summary = "make a machine image from a spec",
-    .description = "A spec names a base distribution and modules; each becomes a layer, built in a sandbox. A layer whose inputs did not change\n"
-                   "is used again: baking twice does nothing the second time.",
-    .examples = {{"kiln bake images/spark.yaml", "bakes Spark's image"},
-                 {"kiln bake spark --explain", "the spec that ships with kiln; says why each layer is built or reused"},
-                 {"kiln bake spark --dry-run", "says what would be built, and builds nothing"}},
-    .define = [](CLI::App& app) {
-      auto options = std::make_shared<Options>();
-      app.add_option("SPEC", options->spec, "a spec's file, or the name of one that ships with kiln")->required();
-      app.add_option("--modules", options->modules, "folder with modules of your own; may be given again")->type_name("DIR")->expected(1)->take_all();
-      app.add_option("-j,--jobs", options->jobs, "layers built at the same time (default: one a processor)")->type_name("N")->check(CLI::Range(1, 1024));
-      app.add_flag("--explain", options->explain, "say why each layer is built or reused");
-      app.add_flag("--dry-run", options->dry_run, "only say what would be built");
-      app.add_flag("--keep-failed", options->keep_failed, "leave the files of a failed step, to look at them");
-      return [options] { return run(*options); };
-    }}};
+const RegisterCommand command{
+    {.name = "bake",
+     .group = "Images",
+     .summary = "make a machine image from a spec",
+     .description =
+         "A spec names a base distribution and modules; each becomes a layer, built in a sandbox. A layer whose inputs did not change\n"
+         "is used again: baking twice does nothing the second time.",
+     .examples = {{"kiln bake images/spark.yaml", "bakes Spark's image"},
+                  {"kiln bake spark --explain", "the spec that ships with kiln; says why each layer is built or reused"},
+                  {"kiln bake spark --dry-run", "says what would be built, and builds nothing"}},
+     .define = [](CLI::App& app) {
+       auto options = std::make_shared<Options>();
+       app.add_option("SPEC", options->spec, "a spec's file, or the name of one that ships with kiln")->required();
+       app.add_option("--modules", options->modules, "folder with modules of your own; may be given again")
+           ->type_name("DIR")
+           ->expected(1)
+           ->take_all();
+       app.add_option("-j,--jobs", options->jobs, "layers built at the same time (default: one a processor)")
+           ->type_name("N")
+           ->check(CLI::Range(1, 1024));
+       app.add_flag("--explain", options->explain, "say why each layer is built or reused");
+       app.add_flag("--dry-run", options->dry_run, "only say what would be built");
+       app.add_flag("--keep-failed", options->keep_failed, "leave the files of a failed step, to look at them");
+       return [options] { return run(*options); };
+     }}};
 
 }  // namespace
 }  // namespace kiln::cli

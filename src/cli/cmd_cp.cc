@@ -52,22 +52,23 @@ Response run(const Options& options) {
   return {{{"copied", sources.size()}, {"to", destination}}, ""};
 }
 
-const RegisterCommand command{{
-    .name = "cp",
-    .group = "Work",
-    .summary = "copy files and folders to nodes, or from one",
-    .description = "A path on a node is written NODE:/path; :/path means the nodes chosen by --node, --role or --all. The destination is a folder;\n"
-                   "on a node it is made when it is not there.",
-    .examples = {{"kiln cp demo data.csv :/data --all", "to every node"},
-                 {"kiln cp demo worker-1:/var/log/kiln .", "a folder of a node to here"}},
-    .define = [](CLI::App& app) {
-      auto options = std::make_shared<Options>();
-      app.add_option("NAME", options->cluster, "the cluster")->required();
-      app.add_option("PATH", options->paths, "what to copy, and as the last one where to")->required()->expected(1, 100000);
-      add_node_choice(app, options->choice, "default: the first master");
-      app.add_option("-u,--user", options->user, "who owns the files on the node (default: root)")->type_name("USER");
-      return [options] { return run(*options); };
-    }}};
+const RegisterCommand command{
+    {.name = "cp",
+     .group = "Work",
+     .summary = "copy files and folders to nodes, or from one",
+     .description =
+         "A path on a node is written NODE:/path; :/path means the nodes chosen by --node, --role or --all. The destination is a folder;\n"
+         "on a node it is made when it is not there.",
+     .examples = {{"kiln cp demo data.csv :/data --all", "to every node"},
+                  {"kiln cp demo worker-1:/var/log/kiln .", "a folder of a node to here"}},
+     .define = [](CLI::App& app) {
+       auto options = std::make_shared<Options>();
+       app.add_option("NAME", options->cluster, "the cluster")->required();
+       app.add_option("PATH", options->paths, "what to copy, and as the last one where to")->required()->expected(1, 100000);
+       add_node_choice(app, options->choice, "default: the first master");
+       app.add_option("-u,--user", options->user, "who owns the files on the node (default: root)")->type_name("USER");
+       return [options] { return run(*options); };
+     }}};
 
 }  // namespace
 }  // namespace kiln::cli

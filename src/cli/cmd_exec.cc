@@ -65,23 +65,24 @@ Response run_exec(const ExecOptions& options) {
   return response;
 }
 
-const RegisterCommand exec_command{{
-    .name = "exec",
-    .group = "Work",
-    .summary = "run a command on nodes",
-    .description = "On one node standard input and output are the command's own; on several they run side by side and each line of output is marked\n"
-                   "with its node. The exit code is the command's, the worst one where there are several.",
-    .examples = {{"kiln exec demo -- hostname", "on the first master"},
-                 {"kiln exec demo --all -- df -h /", "on every node"},
-                 {"kiln exec demo --role worker --user spark -- ls /var/lib/spark", "on all workers, as another user"}},
-    .define = [](CLI::App& app) {
-      auto options = std::make_shared<ExecOptions>();
-      app.add_option("NAME", options->cluster, "the cluster; the command follows after --")->required();
-      add_node_choice(app, options->choice, "default: the first master");
-      app.add_option("-u,--user", options->user, "the user on the node (default: root)")->type_name("USER");
-      app.add_option("--directory", options->directory, "working folder on the node (default: /)")->type_name("DIR");
-      return [options] { return run_exec(*options); };
-    }}};
+const RegisterCommand exec_command{
+    {.name = "exec",
+     .group = "Work",
+     .summary = "run a command on nodes",
+     .description =
+         "On one node standard input and output are the command's own; on several they run side by side and each line of output is marked\n"
+         "with its node. The exit code is the command's, the worst one where there are several.",
+     .examples = {{"kiln exec demo -- hostname", "on the first master"},
+                  {"kiln exec demo --all -- df -h /", "on every node"},
+                  {"kiln exec demo --role worker --user spark -- ls /var/lib/spark", "on all workers, as another user"}},
+     .define = [](CLI::App& app) {
+       auto options = std::make_shared<ExecOptions>();
+       app.add_option("NAME", options->cluster, "the cluster; the command follows after --")->required();
+       add_node_choice(app, options->choice, "default: the first master");
+       app.add_option("-u,--user", options->user, "the user on the node (default: root)")->type_name("USER");
+       app.add_option("--directory", options->directory, "working folder on the node (default: /)")->type_name("DIR");
+       return [options] { return run_exec(*options); };
+     }}};
 
 struct ShellOptions {
   std::string cluster, program = "bash", node;
@@ -108,21 +109,21 @@ Response run_shell(const ShellOptions& options) {
   return {{}, "", cluster::exec_on_node(session, node, request, STDIN_FILENO, write_bytes)};
 }
 
-const RegisterCommand shell_command{{
-    .name = "shell",
-    .group = "Work",
-    .summary = "open a shell on a cluster: bash, pyspark, spark-shell, spark-sql",
-    .description = "On the first master, or on --node. With standard input from a file or pipe it runs what it reads there.",
-    .examples = {{"kiln shell demo", "bash on the master"},
-                 {"kiln shell demo pyspark", "PySpark, on the whole cluster"},
-                 {"echo 'select 1' | kiln shell demo spark-sql", "without a terminal"}},
-    .define = [](CLI::App& app) {
-      auto options = std::make_shared<ShellOptions>();
-      app.add_option("NAME", options->cluster, "the cluster")->required();
-      app.add_option("PROGRAM", options->program, "bash (default), or a command that a module brings: pyspark, spark-shell, spark-sql");
-      app.add_option("--node,-n", options->node, "this node (default: the first master)")->type_name("NODE");
-      return [options] { return run_shell(*options); };
-    }}};
+const RegisterCommand shell_command{
+    {.name = "shell",
+     .group = "Work",
+     .summary = "open a shell on a cluster: bash, pyspark, spark-shell, spark-sql",
+     .description = "On the first master, or on --node. With standard input from a file or pipe it runs what it reads there.",
+     .examples = {{"kiln shell demo", "bash on the master"},
+                  {"kiln shell demo pyspark", "PySpark, on the whole cluster"},
+                  {"echo 'select 1' | kiln shell demo spark-sql", "without a terminal"}},
+     .define = [](CLI::App& app) {
+       auto options = std::make_shared<ShellOptions>();
+       app.add_option("NAME", options->cluster, "the cluster")->required();
+       app.add_option("PROGRAM", options->program, "bash (default), or a command that a module brings: pyspark, spark-shell, spark-sql");
+       app.add_option("--node,-n", options->node, "this node (default: the first master)")->type_name("NODE");
+       return [options] { return run_shell(*options); };
+     }}};
 
 }  // namespace
 }  // namespace kiln::cli

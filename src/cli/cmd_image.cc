@@ -1,8 +1,8 @@
 // kiln image list, show, rm, gc: what is in the store.
+#include "bake/store.h"
 #include "base/activity.h"
 #include "base/files.h"
 #include "base/strings.h"
-#include "bake/store.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
 #include "cluster/session.h"
@@ -24,7 +24,9 @@ bake::Image find_image(const bake::Store& store, const std::string& name) {
   for (const auto& image : store.images()) names.push_back(image.name);
   UsageError error(fmt::format("there is no image '{}'", name));
   const auto near = nearest(name, names);
-  error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : names.empty() ? "`kiln bake SPEC` makes one" : "there are: " + join(names, ", "));
+  error.set_hint(near            ? fmt::format("did you mean '{}'?", *near)
+                 : names.empty() ? "`kiln bake SPEC` makes one"
+                                 : "there are: " + join(names, ", "));
   throw error;
 }
 
@@ -36,104 +38,111 @@ std::vector<std::string> users_of(const bake::Image& image) {
   return users;
 }
 
-const RegisterCommand list_command{{
-    .name = "image list",
-    .group = "Images",
-    .summary = "list the images that were baked",
-    .examples = {{"kiln image list", ""}},
-    .define = [](CLI::App&) {
-      return [] {
-        Response response;
-        response.json = Json::array();
-        std::vector<std::vector<std::string>> rows;
-        for (const auto& image : bake::Store().images()) {
-          response.json.push_back({{"name", image.name}, {"digest", image.digest}, {"suite", image.suite}, {"architecture", image.architecture},
-                                   {"layers", image.layers.size()}, {"size_bytes", size_of(image)}, {"created", image.created}});
-          rows.push_back({image.name, image.digest.substr(0, 12), image.suite, image.architecture, std::to_string(image.layers.size()),
-                          human(size_of(image)), human_duration(now_in_seconds() - static_cast<double>(image.created))});
-        }
-        response.text =
-            rows.empty() ? "no images; `kiln bake spark` makes one\n" : format_table({"name", "digest", "suite", "arch", "layers", "size", "age"}, rows);
-        return response;
-      };
-    }}};
+const RegisterCommand list_command{
+    {.name = "image list",
+     .group = "Images",
+     .summary = "list the images that were baked",
+     .examples = {{"kiln image list", ""}},
+     .define = [](CLI::App&) {
+       return [] {
+         Response response;
+         response.json = Json::array();
+         std::vector<std::vector<std::string>> rows;
+         for (const auto& image : bake::Store().images()) {
+           response.json.push_back({{"name", image.name},
+                                    {"digest", image.digest},
+                                    {"suite", image.suite},
+                                    {"architecture", image.architecture},
+                                    {"layers", image.layers.size()},
+                                    {"size_bytes", size_of(image)},
+                                    {"created", image.created}});
+           rows.push_back({image.name, image.digest.substr(0, 12), image.suite, image.architecture, std::to_string(image.layers.size()),
+                           human(size_of(image)), human_duration(now_in_seconds() - static_cast<double>(image.created))});
+         }
+         response.text = rows.empty() ? "no images; `kiln bake spark` makes one\n"
+                                      : format_table({"name", "digest", "suite", "arch", "layers", "size", "age"}, rows);
+         return response;
+       };
+     }}};
 
-const RegisterCommand show_command{{
-    .name = "image show",
-    .group = "Images",
-    .summary = "show an image's layers, modules and parameters",
-    .examples = {{"kiln image show spark", ""}},
-    .define = [](CLI::App& app) {
-      auto name = std::make_shared<std::string>();
-      app.add_option("IMAGE", *name, "the image")->required();
-      return [name] {
-        const auto image = find_image(bake::Store(), *name);
-        Response response;
-        response.json = image.to_json();
-        response.json["used_by"] = users_of(image);
-        std::vector<std::vector<std::string>> layers, modules;
-        for (const auto& layer : image.layers) {
-          layers.push_back({layer.name, layer.key.substr(0, 12), human(layer.size_bytes), std::to_string(layer.files), fmt::format("{:.1f} s", layer.seconds)});
-        }
-        for (const auto& module : image.modules) {
-          std::vector<std::string> params;
-          for (const auto& [key, value] : module.params) params.push_back(key + "=" + value);
-          modules.push_back({module.manifest.name, module.manifest.summary, join(params, " ")});
-        }
-        response.text = fmt::format("{}: {}\n{} {}, digest {}, {}\n\n", image.name, image.summary, image.suite, image.architecture,
-                                    image.digest.substr(0, 12), human(size_of(image))) +
-                        format_table({"layer", "key", "size", "files", "made in"}, layers) + "\n" + format_table({"module", "", "parameters"}, modules);
-        return response;
-      };
-    }}};
+const RegisterCommand show_command{{.name = "image show",
+                                    .group = "Images",
+                                    .summary = "show an image's layers, modules and parameters",
+                                    .examples = {{"kiln image show spark", ""}},
+                                    .define = [](CLI::App& app) {
+                                      auto name = std::make_shared<std::string>();
+                                      app.add_option("IMAGE", *name, "the image")->required();
+                                      return [name] {
+                                        const auto image = find_image(bake::Store(), *name);
+                                        Response response;
+                                        response.json = image.to_json();
+                                        response.json["used_by"] = users_of(image);
+                                        std::vector<std::vector<std::string>> layers, modules;
+                                        for (const auto& layer : image.layers) {
+                                          layers.push_back({layer.name, layer.key.substr(0, 12), human(layer.size_bytes),
+                                                            std::to_string(layer.files), fmt::format("{:.1f} s", layer.seconds)});
+                                        }
+                                        for (const auto& module : image.modules) {
+                                          std::vector<std::string> params;
+                                          for (const auto& [key, value] : module.params) params.push_back(key + "=" + value);
+                                          modules.push_back({module.manifest.name, module.manifest.summary, join(params, " ")});
+                                        }
+                                        response.text =
+                                            fmt::format("{}: {}\n{} {}, digest {}, {}\n\n", image.name, image.summary, image.suite,
+                                                        image.architecture, image.digest.substr(0, 12), human(size_of(image))) +
+                                            format_table({"layer", "key", "size", "files", "made in"}, layers) + "\n" +
+                                            format_table({"module", "", "parameters"}, modules);
+                                        return response;
+                                      };
+                                    }}};
 
-const RegisterCommand rm_command{{
-    .name = "image rm",
-    .group = "Images",
-    .summary = "remove an image",
-    .description = "Its layers stay until `kiln image gc`, as other images may share them. An image that a cluster uses is not removed.",
-    .examples = {{"kiln image rm spark", ""}},
-    .define = [](CLI::App& app) {
-      auto name = std::make_shared<std::string>();
-      app.add_option("IMAGE", *name, "the image")->required();
-      return [name] {
-        bake::Store store;
-        const auto image = find_image(store, *name);
-        if (const auto users = users_of(image); !users.empty()) {
-          Error error(fmt::format("image '{}' is used by: {}", *name, join(users, ", ")));
-          error.set_hint("`kiln destroy` them first");
-          throw error;
-        }
-        store.remove_image(*name);
-        return Response{{{"removed", *name}}, fmt::format("{} is removed; `kiln image gc` frees its layers\n", *name)};
-      };
-    }}};
+const RegisterCommand rm_command{
+    {.name = "image rm",
+     .group = "Images",
+     .summary = "remove an image",
+     .description = "Its layers stay until `kiln image gc`, as other images may share them. An image that a cluster uses is not removed.",
+     .examples = {{"kiln image rm spark", ""}},
+     .define = [](CLI::App& app) {
+       auto name = std::make_shared<std::string>();
+       app.add_option("IMAGE", *name, "the image")->required();
+       return [name] {
+         bake::Store store;
+         const auto image = find_image(store, *name);
+         if (const auto users = users_of(image); !users.empty()) {
+           Error error(fmt::format("image '{}' is used by: {}", *name, join(users, ", ")));
+           error.set_hint("`kiln destroy` them first");
+           throw error;
+         }
+         store.remove_image(*name);
+         return Response{{{"removed", *name}}, fmt::format("{} is removed; `kiln image gc` frees its layers\n", *name)};
+       };
+     }}};
 
-const RegisterCommand gc_command{{
-    .name = "image gc",
-    .group = "Images",
-    .summary = "remove layers and sources that no image and no cluster uses",
-    .examples = {{"kiln image gc --dry-run", "only says what would go"}},
-    .define = [](CLI::App& app) {
-      auto dry_run = std::make_shared<bool>(false);
-      app.add_flag("--dry-run", *dry_run, "only say what would be removed");
-      return [dry_run] {
-        std::vector<std::string> roots;
-        for (const auto& cluster : cluster::list_clusters()) {
-          for (const auto& key : cluster.notes.value("layers", std::vector<std::string>())) roots.push_back(key);
-        }
-        Response response;
-        response.json = Json::array();
-        std::int64_t size_bytes = 0;
-        for (const auto& garbage : bake::Store().collect_garbage(*dry_run, roots)) {
-          response.json.push_back({{"what", garbage.what}, {"size_bytes", garbage.size_bytes}});
-          response.text += fmt::format("{}  {}\n", garbage.what, human(garbage.size_bytes));
-          size_bytes += garbage.size_bytes;
-        }
-        response.text += fmt::format("{} {}\n", *dry_run ? "would free" : "freed", human(size_bytes));
-        return response;
-      };
-    }}};
+const RegisterCommand gc_command{{.name = "image gc",
+                                  .group = "Images",
+                                  .summary = "remove layers and sources that no image and no cluster uses",
+                                  .examples = {{"kiln image gc --dry-run", "only says what would go"}},
+                                  .define = [](CLI::App& app) {
+                                    auto dry_run = std::make_shared<bool>(false);
+                                    app.add_flag("--dry-run", *dry_run, "only say what would be removed");
+                                    return [dry_run] {
+                                      std::vector<std::string> roots;
+                                      for (const auto& cluster : cluster::list_clusters()) {
+                                        for (const auto& key : cluster.notes.value("layers", std::vector<std::string>()))
+                                          roots.push_back(key);
+                                      }
+                                      Response response;
+                                      response.json = Json::array();
+                                      std::int64_t size_bytes = 0;
+                                      for (const auto& garbage : bake::Store().collect_garbage(*dry_run, roots)) {
+                                        response.json.push_back({{"what", garbage.what}, {"size_bytes", garbage.size_bytes}});
+                                        response.text += fmt::format("{}  {}\n", garbage.what, human(garbage.size_bytes));
+                                        size_bytes += garbage.size_bytes;
+                                      }
+                                      response.text += fmt::format("{} {}\n", *dry_run ? "would free" : "freed", human(size_bytes));
+                                      return response;
+                                    };
+                                  }}};
 
 }  // namespace
 }  // namespace kiln::cli

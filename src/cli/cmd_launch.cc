@@ -19,31 +19,34 @@ Response run(const Options& options) {
   Response response;
   Json nodes = Json::array();
   for (const auto& node : result.cluster.nodes) nodes.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}});
-  response.json = {{"cluster", result.cluster.name}, {"provider", result.cluster.provider}, {"image", result.cluster.image},
-                   {"nodes", nodes}, {"seconds", result.timeline.total_seconds}, {"timeline", result.timeline.to_json()}};
+  response.json = {
+      {"cluster", result.cluster.name},           {"provider", result.cluster.provider},  {"image", result.cluster.image}, {"nodes", nodes},
+      {"seconds", result.timeline.total_seconds}, {"timeline", result.timeline.to_json()}};
   if (!options.no_timeline) response.text = result.timeline.to_text();
-  response.text += fmt::format("{0} is ready: `kiln submit {0} APP`, `kiln shell {0} pyspark`, `kiln ui {0}`; `kiln destroy {0}` removes it\n",
-                               result.cluster.name);
+  response.text += fmt::format(
+      "{0} is ready: `kiln submit {0} APP`, `kiln shell {0} pyspark`, `kiln ui {0}`; `kiln destroy {0}` removes it\n", result.cluster.name);
   return response;
 }
 
-const RegisterCommand command{{
-    .name = "launch",
-    .group = "Clusters",
-    .summary = "start a cluster and wait until it is ready",
-    .description = "Ready means: every service of every node answers and every worker has registered. If anything fails, the error names node and\n"
-                   "service with the last lines of its log, and everything that was started is removed. An image that was not baked yet is baked first.",
-    .examples = {{"kiln launch demo", "one master, two workers on this machine"},
-                 {"kiln launch big --workers 8 --node-memory 1g", "eight small workers"},
-                 {"kiln launch demo --param spark.worker_cores=1", "a parameter of a module (`kiln module show spark` lists them)"},
-                 {"kiln launch night -f cluster.yaml --ttl 8h", "from a file; gone after eight hours whatever happens"}},
-    .define = [](CLI::App& app) {
-      auto options = std::make_shared<Options>();
-      add_cluster_options(app, *options);
-      app.add_flag("--keep", options->keep, "leave what was started when the launch fails, to look at it");
-      app.add_flag("--no-timeline", options->no_timeline, "print only the last line");
-      return [options] { return run(*options); };
-    }}};
+const RegisterCommand command{
+    {.name = "launch",
+     .group = "Clusters",
+     .summary = "start a cluster and wait until it is ready",
+     .description =
+         "Ready means: every service of every node answers and every worker has registered. If anything fails, the error names node and\n"
+         "service with the last lines of its log, and everything that was started is removed. An image that was not baked yet is baked "
+         "first.",
+     .examples = {{"kiln launch demo", "one master, two workers on this machine"},
+                  {"kiln launch big --workers 8 --node-memory 1g", "eight small workers"},
+                  {"kiln launch demo --param spark.worker_cores=1", "a parameter of a module (`kiln module show spark` lists them)"},
+                  {"kiln launch night -f cluster.yaml --ttl 8h", "from a file; gone after eight hours whatever happens"}},
+     .define = [](CLI::App& app) {
+       auto options = std::make_shared<Options>();
+       add_cluster_options(app, *options);
+       app.add_flag("--keep", options->keep, "leave what was started when the launch fails, to look at it");
+       app.add_flag("--no-timeline", options->no_timeline, "print only the last line");
+       return [options] { return run(*options); };
+     }}};
 
 }  // namespace
 }  // namespace kiln::cli

@@ -53,21 +53,23 @@ Response run(const Options& options) {
   return {collected, ""};
 }
 
-const RegisterCommand command{{
-    .name = "logs",
-    .group = "Work",
-    .summary = "show the logs of a cluster's services",
-    .description = "Of every node and service, of one node, or of one service of it. `kiln status` lists the services.",
-    .examples = {{"kiln logs demo master-1 spark.master", "one service"}, {"kiln logs demo -f", "everything, as it comes"}},
-    .define = [](CLI::App& app) {
-      auto options = std::make_shared<Options>();
-      app.add_option("NAME", options->cluster, "the cluster")->required();
-      app.add_option("NODE", options->node, "only this node");
-      app.add_option("SERVICE", options->service, "only this service, such as spark.worker");
-      app.add_option("--lines", options->lines, "how many of the last lines (default: 100)")->type_name("N")->check(CLI::Range(0, 1000000));
-      app.add_flag("-f,--follow", options->follow, "go on as lines come, until Ctrl-C");
-      return [options] { return run(*options); };
-    }}};
+const RegisterCommand command{
+    {.name = "logs",
+     .group = "Work",
+     .summary = "show the logs of a cluster's services",
+     .description = "Of every node and service, of one node, or of one service of it. `kiln status` lists the services.",
+     .examples = {{"kiln logs demo master-1 spark.master", "one service"}, {"kiln logs demo -f", "everything, as it comes"}},
+     .define = [](CLI::App& app) {
+       auto options = std::make_shared<Options>();
+       app.add_option("NAME", options->cluster, "the cluster")->required();
+       app.add_option("NODE", options->node, "only this node");
+       app.add_option("SERVICE", options->service, "only this service, such as spark.worker");
+       app.add_option("--lines", options->lines, "how many of the last lines (default: 100)")
+           ->type_name("N")
+           ->check(CLI::Range(0, 1000000));
+       app.add_flag("-f,--follow", options->follow, "go on as lines come, until Ctrl-C");
+       return [options] { return run(*options); };
+     }}};
 
 }  // namespace
 }  // namespace kiln::cli

@@ -25,14 +25,15 @@ Response run(const std::string& name) {
   const auto agents = ask_agents(session);
   const auto& cluster = session.cluster();
   Response response;
-  response.json = {{"name", cluster.name}, {"provider", cluster.provider}, {"state", provider::state_name(cluster.state)},
-                   {"image", cluster.image}, {"created", cluster.created}, {"nodes", Json::array()}};
-  response.text = fmt::format("{}: {} on {}, image {}, {} old\n\n", cluster.name, provider::state_name(cluster.state), cluster.provider, cluster.image,
-                              human_duration(now_in_seconds() - static_cast<double>(cluster.created)));
+  response.json = {{"name", cluster.name},   {"provider", cluster.provider}, {"state", provider::state_name(cluster.state)},
+                   {"image", cluster.image}, {"created", cluster.created},   {"nodes", Json::array()}};
+  response.text = fmt::format("{}: {} on {}, image {}, {} old\n\n", cluster.name, provider::state_name(cluster.state), cluster.provider,
+                              cluster.image, human_duration(now_in_seconds() - static_cast<double>(cluster.created)));
   std::vector<std::vector<std::string>> rows;
   bool healthy = true;
   for (const auto& node : cluster.nodes) {
-    Json entry = {{"name", node.name}, {"role", node.role}, {"address", node.address}, {"running", node.running}, {"services", Json::array()}};
+    Json entry = {
+        {"name", node.name}, {"role", node.role}, {"address", node.address}, {"running", node.running}, {"services", Json::array()}};
     std::string state = node.running ? "up" : cluster.state == provider::State::kStopped ? "stopped" : "down";
     if (agents) {
       for (const auto& told : agents->value("nodes", Json::array())) {
@@ -49,7 +50,8 @@ Response run(const std::string& name) {
       const std::string service_state = state == "up" ? service.value("state", "") : "unknown";
       if (service_state == "off") continue;
       const std::string restarts = service.value("restarts", 0) > 0 ? fmt::format("restarted {} times", service.value("restarts", 0)) : "";
-      rows.push_back({first ? node.name : "", first ? node.address : "", first ? state : "", service.value("name", ""), service_state, restarts});
+      rows.push_back(
+          {first ? node.name : "", first ? node.address : "", first ? state : "", service.value("name", ""), service_state, restarts});
       first = false;
     }
     if (first) rows.push_back({node.name, node.address, state, "", "", ""});
@@ -60,17 +62,17 @@ Response run(const std::string& name) {
   return response;
 }
 
-const RegisterCommand command{{
-    .name = "status",
-    .group = "Clusters",
-    .summary = "show a cluster's nodes and services",
-    .description = "A node is up (it runs and its agent answers), silent (it runs, its agent does not answer), down, or stopped.",
-    .examples = {{"kiln status demo", ""}},
-    .define = [](CLI::App& app) {
-      auto name = std::make_shared<std::string>();
-      app.add_option("NAME", *name, "the cluster")->required();
-      return [name] { return run(*name); };
-    }}};
+const RegisterCommand command{
+    {.name = "status",
+     .group = "Clusters",
+     .summary = "show a cluster's nodes and services",
+     .description = "A node is up (it runs and its agent answers), silent (it runs, its agent does not answer), down, or stopped.",
+     .examples = {{"kiln status demo", ""}},
+     .define = [](CLI::App& app) {
+       auto name = std::make_shared<std::string>();
+       app.add_option("NAME", *name, "the cluster")->required();
+       return [name] { return run(*name); };
+     }}};
 
 }  // namespace
 }  // namespace kiln::cli

@@ -151,7 +151,8 @@ std::string help_text(const CommandEntry& entry) {
     for (const auto& name : option->get_snames()) names.push_back("-" + name);
     for (const auto& name : option->get_lnames()) names.push_back("--" + name);
     left = join(names, ", ");
-    if (option->get_items_expected_max() > 0) left += " " + (option->get_type_name().empty() ? std::string("VALUE") : option->get_type_name());
+    if (option->get_items_expected_max() > 0)
+      left += " " + (option->get_type_name().empty() ? std::string("VALUE") : option->get_type_name());
     if (group != option->get_group()) {
       group = option->get_group();
       options += fmt::format("\n{}:\n", group);

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,10 +25,10 @@ struct Response {
 };
 
 struct CommandEntry {
-  std::string name;         // "launch", "image list"
-  std::string group;        // heading in `kiln --help`
-  std::string summary;      // one line, a verb first, no full stop
-  std::string description = {};  // paragraphs for --help and the docs page
+  std::string name;                                                // "launch", "image list"
+  std::string group;                                               // heading in `kiln --help`
+  std::string summary;                                             // one line, a verb first, no full stop
+  std::string description = {};                                    // paragraphs for --help and the docs page
   std::vector<std::pair<std::string, std::string>> examples = {};  // command line, what it does
   // Declares the options and gives the function that runs the command once they are parsed.
   std::function<std::function<Response()>(CLI::App&)> define;
@@ -45,7 +44,7 @@ std::vector<CommandEntry> commands();
 
 // Words that were not parsed: what follows `--`, and what follows the last word of one's own (words_before_rest).
 struct Rest {
-  std::vector<std::string> trailing;     // an application's arguments
+  std::vector<std::string> trailing;  // an application's arguments
   std::vector<std::string> after_dashes;
   bool dashes = false;
 };

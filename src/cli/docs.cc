@@ -32,9 +32,12 @@ std::string roff(const std::string& text) {
   for (const auto& line : split(text, '\n')) {
     if (line.starts_with(".") || line.starts_with("'")) escaped += "\\&";
     for (const char letter : line) {
-      if (letter == '\\') escaped += "\\e";
-      else if (letter == '-') escaped += "\\-";
-      else escaped += letter;
+      if (letter == '\\')
+        escaped += "\\e";
+      else if (letter == '-')
+        escaped += "\\-";
+      else
+        escaped += letter;
     }
     escaped += "\n";
   }
@@ -42,13 +45,14 @@ std::string roff(const std::string& text) {
 }
 
 std::string man_page() {
-  std::string page =
-      ".TH KILN 1 \"\" \"kiln " KILN_VERSION "\" \"User Commands\"\n.SH NAME\nkiln \\- bake Spark machine images, fire up clusters from them\n"
-      ".SH SYNOPSIS\n.B kiln\n.I COMMAND\n[options]\n.SH DESCRIPTION\n.nf\n" +
-      roff(overview_text()) + ".fi\n";
+  std::string page = ".TH KILN 1 \"\" \"kiln " KILN_VERSION
+                     "\" \"User Commands\"\n.SH NAME\nkiln \\- bake Spark machine images, fire up clusters from them\n"
+                     ".SH SYNOPSIS\n.B kiln\n.I COMMAND\n[options]\n.SH DESCRIPTION\n.nf\n" +
+                     roff(overview_text()) + ".fi\n";
   for (const auto& entry : commands()) page += fmt::format(".SH KILN {}\n.nf\n{}.fi\n", entry.name, roff(help_text(entry)));
   return page +
-         ".SH ENVIRONMENT\n.TP\n.B KILN_HOME\nwhere layers, images and clusters are kept\n.TP\n.B KILN_MODULES\nfolders with modules, separated by colons\n"
+         ".SH ENVIRONMENT\n.TP\n.B KILN_HOME\nwhere layers, images and clusters are kept\n.TP\n.B KILN_MODULES\nfolders with modules, "
+         "separated by colons\n"
          ".TP\n.B NO_COLOR\nno colours\n";
 }
 
@@ -131,7 +135,8 @@ void write_docs(const std::filesystem::path& folder) {
       overview += fmt::format("\n## {}\n\n", group);
     }
     overview += fmt::format("- [kiln {}]({}): {}\n", entry.name, file_name(entry), entry.summary);
-    write_file_atomically(folder / "commands" / file_name(entry), fmt::format("# kiln {}\n\n```text\n{}```\n", entry.name, help_text(entry)));
+    write_file_atomically(folder / "commands" / file_name(entry),
+                          fmt::format("# kiln {}\n\n```text\n{}```\n", entry.name, help_text(entry)));
   }
   write_file_atomically(folder / "commands" / "README.md", overview);
   write_file_atomically(folder / "kiln.1", man_page());

@@ -39,10 +39,17 @@ void add_cluster_options(CLI::App& app, ClusterOptions& options) {
   app.add_option("--node-memory", options.node_memory, "memory of each node, such as 2g (default: its share)")->type_name("SIZE");
   app.add_option("--master-cpus", options.master_cpus, "processors of a master, where it differs")->type_name("N");
   app.add_option("--master-memory", options.master_memory, "memory of a master, where it differs")->type_name("SIZE");
-  app.add_option("-p,--param", options.params, "a module's parameter: spark.worker_memory=1g; may be given again")->type_name("M.P=V")->expected(1)->take_all();
+  app.add_option("-p,--param", options.params, "a module's parameter: spark.worker_memory=1g; may be given again")
+      ->type_name("M.P=V")
+      ->expected(1)
+      ->take_all();
   app.add_option("--ttl", options.ttl, "the cluster removes itself after this time: 90m, 8h")->type_name("TIME");
-  app.add_option("--deploy-root", options.deploy_root, "folder with scripts (init.sh, setup.sh, run.sh) and packages/ to run on every node")->type_name("DIR");
-  app.add_option("--modules", options.modules, "folder with modules of your own, for an image that is baked now")->type_name("DIR")->expected(1)->take_all();
+  app.add_option("--deploy-root", options.deploy_root, "folder with scripts (init.sh, setup.sh, run.sh) and packages/ to run on every node")
+      ->type_name("DIR");
+  app.add_option("--modules", options.modules, "folder with modules of your own, for an image that is baked now")
+      ->type_name("DIR")
+      ->expected(1)
+      ->take_all();
 }
 
 config::ClusterSpec to_cluster_spec(const ClusterOptions& options) {

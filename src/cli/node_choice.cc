@@ -3,7 +3,10 @@
 namespace kiln::cli {
 
 void add_node_choice(CLI::App& app, NodeChoice& choice, const char* otherwise) {
-  app.add_option("--node,-n", choice.nodes, fmt::format("this node; may be given again ({})", otherwise))->type_name("NODE")->expected(1)->take_all();
+  app.add_option("--node,-n", choice.nodes, fmt::format("this node; may be given again ({})", otherwise))
+      ->type_name("NODE")
+      ->expected(1)
+      ->take_all();
   app.add_option("--role", choice.role, "the nodes of a role: master or worker")->type_name("ROLE");
   app.add_flag("--all", choice.all, "every node");
 }

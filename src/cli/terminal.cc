@@ -57,12 +57,18 @@ class LiveSink : public EventSink {
     const std::lock_guard guard(lock_);
     const auto key = std::pair(event.node, event.id);
     switch (event.kind) {
-      case Event::Kind::kBegin: active_[key] = describe(event); break;
-      case Event::Kind::kProgress: active_[key] = describe(event) + in_percent(event.fields); break;
+      case Event::Kind::kBegin:
+        active_[key] = describe(event);
+        break;
+      case Event::Kind::kProgress:
+        active_[key] = describe(event) + in_percent(event.fields);
+        break;
       case Event::Kind::kEnd:
         active_.erase(key);
-        if (!event.ok) line_above(fmt::format("failed: {}", describe(event)));
-        else if (verbose_) line_above(fmt::format("done: {}", describe(event)));
+        if (!event.ok)
+          line_above(fmt::format("failed: {}", describe(event)));
+        else if (verbose_)
+          line_above(fmt::format("done: {}", describe(event)));
         break;
       case Event::Kind::kMessage:
         if (!event.text.empty()) line_above(event.name.empty() ? describe(event) : describe(event) + ": " + event.text);
@@ -139,7 +145,8 @@ void print_error(const Error& error, bool json) {
   }
   const bool colour = wants_colour();
   std::string text = fmt::format("{}kiln:{} {}\n", colour ? "\033[1;31m" : "", colour ? "\033[0m" : "", error.what());
-  if (!error.hint_text().empty()) text += fmt::format("{}hint:{} {}\n", colour ? "\033[1;36m" : "", colour ? "\033[0m" : "", error.hint_text());
+  if (!error.hint_text().empty())
+    text += fmt::format("{}hint:{} {}\n", colour ? "\033[1;36m" : "", colour ? "\033[0m" : "", error.hint_text());
   write_to(STDERR_FILENO, text);
 }
 

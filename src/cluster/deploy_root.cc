@@ -25,7 +25,8 @@ bool has_module(const Session& session, const std::string& name) {
 
 void run_script(Session& session, const std::string& node, const std::string& module, const std::string& script) {
   Activity activity(fmt::format("{} of {}", script, module), Json::object(), 0, node);
-  auto channel = session.request({{"do", "script"}, {"node", node}, {"module", module}, {"script", script}, {"env", {{"KILN_DEPLOY_ROOT", kPlace}}}});
+  auto channel =
+      session.request({{"do", "script"}, {"node", node}, {"module", module}, {"script", script}, {"env", {{"KILN_DEPLOY_ROOT", kPlace}}}});
   channel.send('C', {});
   std::string said;
   const int code = pump(channel, -1, false, [&](char, std::string_view bytes) { said += bytes; });

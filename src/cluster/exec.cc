@@ -58,8 +58,13 @@ class RawTerminal {
 };
 
 Json exec_message(const std::string& node, const ExecRequest& request) {
-  Json message = {{"do", "exec"},           {"node", node},       {"argv", request.argv},        {"user", request.user},
-                  {"directory", request.directory}, {"env", request.env}, {"terminal", request.terminal}};
+  Json message = {{"do", "exec"},
+                  {"node", node},
+                  {"argv", request.argv},
+                  {"user", request.user},
+                  {"directory", request.directory},
+                  {"env", request.env},
+                  {"terminal", request.terminal}};
   if (request.terminal) {
     const winsize size = window_size();
     message["rows"] = size.ws_row;
@@ -162,7 +167,8 @@ std::vector<int> exec_on_nodes(Session& session, const std::vector<std::string>&
   return codes;
 }
 
-void upload(Session& session, const std::string& node, const std::vector<fs::path>& paths, const std::string& folder, const std::string& user) {
+void upload(Session& session, const std::string& node, const std::vector<fs::path>& paths, const std::string& folder,
+            const std::string& user) {
   if (paths.empty()) return;
   std::vector<std::string> tar = {"tar", "--create", "--file=-", "--dereference"};
   for (const auto& path : paths) {
@@ -216,7 +222,12 @@ void download(Session& session, const std::string& node, const std::string& path
   const fs::path remote(path);
   const fs::path trimmed = remote.has_filename() ? remote : remote.parent_path();
   ExecRequest pack;
-  pack.argv = {"tar", "--create", "--file=-", "-C", trimmed.parent_path().empty() ? "." : trimmed.parent_path().native(), "./" + trimmed.filename().native()};
+  pack.argv = {"tar",
+               "--create",
+               "--file=-",
+               "-C",
+               trimmed.parent_path().empty() ? "." : trimmed.parent_path().native(),
+               "./" + trimmed.filename().native()};
   std::string complaint;
   const int code = exec_on_node(session, node, pack, -1, [&, sink = write_end.get()](char type, std::string_view bytes) {
     if (type == 'E') {

@@ -1,3 +1,5 @@
+#include "cluster/fake_provider.h"
+
 #include <sys/socket.h>
 
 #include <mutex>
@@ -5,7 +7,6 @@
 
 #include "base/channel.h"
 #include "base/error.h"
-#include "cluster/fake_provider.h"
 
 namespace kiln::cluster::testing {
 
@@ -68,7 +69,9 @@ class FakeProvider : public provider::Provider {
     std::thread([end = ends[1], secret] { serve(Fd(end), secret); }).detach();
     return Fd(ends[0]);
   }
-  std::string forward(const std::string&, const std::string& node, int port) override { return "127.0.0.1:" + std::to_string(port) + "/" + node; }
+  std::string forward(const std::string&, const std::string& node, int port) override {
+    return "127.0.0.1:" + std::to_string(port) + "/" + node;
+  }
   void stop(const std::string& name) override {
     call("stop " + name);
     auto& cluster = fake_world().clusters.at(name);

@@ -123,12 +123,14 @@ std::vector<config::NodeDocument::ModuleParams> params_from_notes(const Json& no
 }
 
 // The request from which the provider makes each node's document; for launch, and again for resize and start.
-provider::CreateRequest create_request(const provider::Cluster& cluster, provider::ImageRef image, std::vector<provider::NodeRequest> nodes) {
+provider::CreateRequest create_request(const provider::Cluster& cluster, provider::ImageRef image,
+                                       std::vector<provider::NodeRequest> nodes) {
   provider::CreateRequest request;
   request.cluster = cluster;
   request.image = std::move(image);
   request.nodes = std::move(nodes);
-  request.document = [cluster, params = params_from_notes(cluster.notes)](const provider::Node& node, const std::vector<provider::Node>& known) {
+  request.document = [cluster, params = params_from_notes(cluster.notes)](const provider::Node& node,
+                                                                          const std::vector<provider::Node>& known) {
     config::NodeDocument document;
     document.cluster = cluster.name;
     document.node = node.name;
@@ -149,7 +151,8 @@ provider::ImageRef image_of(const provider::Cluster& cluster) {
   const bake::Store store;
   const auto image = store.find_image(cluster.image);
   if (!image || image->digest != cluster.image_digest) {
-    Error error(fmt::format("the image '{}' that cluster '{}' was launched from is not in the store any more", cluster.image, cluster.name));
+    Error error(
+        fmt::format("the image '{}' that cluster '{}' was launched from is not in the store any more", cluster.image, cluster.name));
     error.set_hint("an image baked anew under the same name has another digest; launch a new cluster from it");
     throw error;
   }

@@ -94,8 +94,8 @@ Channel Session::request(const Json& request) {
   if (all.empty()) fail("cluster '{}' has no master", cluster_.name);
   for (const auto& master : all) {
     try {
-      auto channel =
-          Channel::as_client(provider_->connect(cluster_.name, master, config::kChannelPort, kConnectTimeout), cluster_.secret, kConnectTimeout);
+      auto channel = Channel::as_client(provider_->connect(cluster_.name, master, config::kChannelPort, kConnectTimeout), cluster_.secret,
+                                        kConnectTimeout);
       channel.send(request);
       return channel;
     } catch (const Interrupted&) {

@@ -1,12 +1,13 @@
-// A running cluster as the commands see it: found by its name with whatever provider has it, and spoken to through its first master's agent.
+// A running cluster as the commands see it: found by its name with whatever provider has it, and spoken to through its first master's
+// agent.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/channel.h"
 #include "bake/store.h"
+#include "base/channel.h"
 #include "config/names.h"
 #include "provider/provider.h"
 

@@ -19,7 +19,8 @@ constexpr std::array kListOptions = {"--py-files", "--files", "--jars", "--archi
 
 bool is_url(const std::string& text) {
   const auto colon = text.find(':');
-  return colon != std::string::npos && colon > 1 && text.find('/') != 0 && text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789+.-") == colon;
+  return colon != std::string::npos && colon > 1 && text.find('/') != 0 &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789+.-") == colon;
 }
 
 // Decides what is uploaded under which name: two files of the same name would overwrite each other.

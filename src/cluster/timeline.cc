@@ -13,11 +13,20 @@ std::string escape_html(std::string_view text) {
   std::string escaped;
   for (const char letter : text) {
     switch (letter) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      default: escaped += letter;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      default:
+        escaped += letter;
     }
   }
   return escaped;
@@ -96,11 +105,11 @@ std::string Timeline::to_html() const {
       rows += fmt::format(
           "<tr><td class=\"name\">{}</td><td class=\"bars\"><div class=\"bar {}\" style=\"left:{:.2f}%;width:{:.2f}%\" "
           "title=\"{}: {:.2f} s to {:.2f} s{}\"></div><span class=\"time {}\" style=\"{}:{:.2f}%\">{:.2f} s</span></td></tr>\n",
-          escape_html(step.name), step.ok ? "ok" : "failed", 100 * step.start / total, 100 * (end - step.start) / total, escape_html(step.name),
-          step.start, end, step.text.empty() ? "" : "\n" + escape_html(step.text),
+          escape_html(step.name), step.ok ? "ok" : "failed", 100 * step.start / total, 100 * (end - step.start) / total,
+          escape_html(step.name), step.start, end, step.text.empty() ? "" : "\n" + escape_html(step.text),
           // The figure stands behind its bar, or inside it where it would leave the page.
-          end / total > 0.9 ? "inside" : "behind", end / total > 0.9 ? "right" : "left", end / total > 0.9 ? 100 - 100 * end / total : 100 * end / total,
-          end - step.start);
+          end / total > 0.9 ? "inside" : "behind", end / total > 0.9 ? "right" : "left",
+          end / total > 0.9 ? 100 - 100 * end / total : 100 * end / total, end - step.start);
     }
   }
   std::string ticks;

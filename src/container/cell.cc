@@ -133,7 +133,10 @@ Json follow(const std::string& job, Launched& cell, pid_t* process) {
 Json error_to_json(const std::exception& error) {
   const auto* ours = dynamic_cast<const Error*>(&error);
   if (ours == nullptr) return {{"message", error.what()}};
-  return {{"message", ours->message()}, {"context", ours->context()}, {"hint", ours->hint_text()}, {"exit_code", static_cast<int>(ours->exit_code())}};
+  return {{"message", ours->message()},
+          {"context", ours->context()},
+          {"hint", ours->hint_text()},
+          {"exit_code", static_cast<int>(ours->exit_code())}};
 }
 
 void throw_error(const Json& json) {

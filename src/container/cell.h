@@ -4,8 +4,8 @@
 //
 // A cell is the kiln program itself, started again as `kiln __cell` with a JSON job on a pipe: forking a process that has threads
 // is not safe, starting one is. Every cell has PID, mount, IPC and UTS namespaces, mounts that don't propagate, a /proc and a /run of
-// its own, and is a session of its own (no terminal). For an ordinary user the cell first enters a user namespace in which it is root, with the user's
-// subordinate ids (/etc/subuid, by newuidmap) behind it.
+// its own, and is a session of its own (no terminal). For an ordinary user the cell first enters a user namespace in which it is root, with
+// the user's subordinate ids (/etc/subuid, by newuidmap) behind it.
 #pragma once
 
 #include <sys/types.h>

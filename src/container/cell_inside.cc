@@ -52,7 +52,8 @@ struct Inside {
 Inside* inside = nullptr;
 
 void mount_or_fail(const char* source, const char* target, const char* type, unsigned long flags, const char* data) {
-  if (::mount(source, target, type, flags, data) != 0) fail("cannot mount {} at '{}' in a cell: {}", type != nullptr ? type : source, target, errno_text(errno));
+  if (::mount(source, target, type, flags, data) != 0)
+    fail("cannot mount {} at '{}' in a cell: {}", type != nullptr ? type : source, target, errno_text(errno));
 }
 
 void bring_loopback_up() {

@@ -64,7 +64,9 @@ const RegisterCellJob overlay_job{"test-overlay", [](const Json& arguments) {
 // A container whose root is the host's own /usr, seen through an overlay.
 const RegisterCellJob container_job{"test-container", [](const Json& arguments) {
                                       const fs::path work = arguments.at("work").get<std::string>();
-                                      for (const char* name : {"layer/usr", "layer/proc", "layer/dev", "layer/sys", "layer/run", "layer/tmp", "layer/etc", "upper", "work", "root"}) make_folder(work / name);
+                                      for (const char* name : {"layer/usr", "layer/proc", "layer/dev", "layer/sys", "layer/run",
+                                                               "layer/tmp", "layer/etc", "upper", "work", "root"})
+                                        make_folder(work / name);
                                       for (const char* name : {"bin", "lib", "lib64", "sbin"}) {
                                         std::error_code ignored;
                                         fs::create_symlink(std::string("usr/") + name, work / "layer" / name, ignored);
@@ -215,10 +217,13 @@ TEST(Cell, OverlayMergesLayersAndWritesWhiteouts) {
 TEST(Cell, ContainerRunsInsideWithNothingOfTheHost) {
   const TemporaryFolder folder;
   const Json answer = run_in_cell("test-container", {{"work", folder.path().native()},
-                                                     {"script", "hostname; id -u; ls /etc /run | grep -v : | grep . ; cat /proc/net/dev | grep -c :; touch /tmp/x && chown 33:33 /tmp/x && stat -c %u /tmp/x; exit 3"}});
+                                                     {"script",
+                                                      "hostname; id -u; ls /etc /run | grep -v : | grep . ; cat /proc/net/dev | grep -c :; "
+                                                      "touch /tmp/x && chown 33:33 /tmp/x && stat -c %u /tmp/x; exit 3"}});
   EXPECT_EQ(answer["exit"], 3) << answer;
   EXPECT_EQ(answer["output"], "box\n0\n1\n33\n") << answer;
-  const Json host = run_in_cell("test-container", {{"work", folder.path().native()}, {"network", "host"}, {"script", "ls /sys; cat /proc/net/dev | grep -c :"}});
+  const Json host = run_in_cell(
+      "test-container", {{"work", folder.path().native()}, {"network", "host"}, {"script", "ls /sys; cat /proc/net/dev | grep -c :"}});
   EXPECT_EQ(host["exit"], 0) << host;
   remove_tree_in_cell(folder.path());
   make_folder(folder.path());

@@ -93,7 +93,9 @@ Check check_disk() {
   const std::uintmax_t free = static_cast<std::uintmax_t>(status.f_bavail) * status.f_frsize;
   check.ok = free >= kEnoughDiskBytes;
   check.found = fmt::format("{} at {}", human_size(free), home.native());
-  if (!check.ok) check.mend = fmt::format("free {} there, or set KILN_HOME to a folder on a larger disk (`kiln image gc` removes what no image uses)", human_size(kEnoughDiskBytes - free));
+  if (!check.ok)
+    check.mend = fmt::format("free {} there, or set KILN_HOME to a folder on a larger disk (`kiln image gc` removes what no image uses)",
+                             human_size(kEnoughDiskBytes - free));
   return check;
 }
 
@@ -136,7 +138,8 @@ const RegisterCellJob try_job{"check-host", [](const Json& arguments) {
                                 for (const char* name : {"lower", "upper", "work", "root"}) make_folder(folder / name);
                                 mount_overlay({folder / "lower"}, folder / "upper", folder / "work", folder / "root");
                                 make_folder(folder / "root/made");
-                                if (::chown((folder / "root/made").c_str(), 65534, 65534) != 0) fail("cannot give a file to another user: {}", errno_text(errno));
+                                if (::chown((folder / "root/made").c_str(), 65534, 65534) != 0)
+                                  fail("cannot give a file to another user: {}", errno_text(errno));
                                 return Json::object();
                               }};
 
@@ -172,10 +175,12 @@ std::vector<Check> look(bool also_try) {
   ::uname(&system);
   checks.push_back(check_kernel(system.release, read_file_if_there("/proc/filesystems").value_or("")));
   if (::geteuid() != 0) {
-    checks.push_back(check_user_namespaces({sysctl("kernel/unprivileged_userns_clone"), sysctl("user/max_user_namespaces"), sysctl("kernel/apparmor_restrict_unprivileged_userns")}));
+    checks.push_back(check_user_namespaces({sysctl("kernel/unprivileged_userns_clone"), sysctl("user/max_user_namespaces"),
+                                            sysctl("kernel/apparmor_restrict_unprivileged_userns")}));
     checks.push_back(check_mapper("newuidmap"));
     checks.push_back(check_mapper("newgidmap"));
-    checks.push_back(check_subordinate_ids(user_name(), count_of(subordinate_ids("/etc/subuid")), count_of(subordinate_ids("/etc/subgid"))));
+    checks.push_back(
+        check_subordinate_ids(user_name(), count_of(subordinate_ids("/etc/subuid")), count_of(subordinate_ids("/etc/subgid"))));
   }
   checks.push_back(check_program("runc", "runc", "it runs nodes and builds", true));
   checks.push_back(check_program("mmdebstrap", "mmdebstrap", "images of Debian and Ubuntu are made by it", true));
@@ -183,7 +188,8 @@ std::vector<Check> look(bool also_try) {
   checks.push_back(check_program("python3", "python3-pip", "sources of kind pypi: are fetched by its pip", false));
   checks.push_back(check_program("mvn", "maven", "sources of kind maven: are fetched by it", false));
   checks.push_back(check_program("git", "git", "sources of kind git: are fetched by it", false));
-  checks.push_back(check_program("slirp4netns", "slirp4netns", "without it nodes on this machine reach each other, but not the network", false));
+  checks.push_back(
+      check_program("slirp4netns", "slirp4netns", "without it nodes on this machine reach each other, but not the network", false));
   checks.push_back(check_program("nft", "nftables", "without it nodes on this machine reach each other, but not the network", false));
   checks.push_back(check_tun());
   checks.push_back(check_limits());

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cmath>
+#include <csignal>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -24,8 +24,9 @@ namespace {
 constexpr const char* kStateFolder = "/run/kiln-runc";  // the cell's own /run: gone with it
 
 // What Docker gives a container: enough for daemons, package managers and ping, too little to reach the machine.
-constexpr const char* kCapabilities[] = {"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
-                                         "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"};
+constexpr const char* kCapabilities[] = {"CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
+                                         "CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",   "CAP_SETFCAP",
+                                         "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
 
 Json mount_of(const std::string& destination, const std::string& type, const std::string& source, std::vector<std::string> options) {
   return {{"destination", destination}, {"type", type}, {"source", source}, {"options", std::move(options)}};
@@ -101,8 +102,9 @@ Json runc_config(const ContainerSpec& spec) {
 
   Json linux_part = {
       {"namespaces", std::move(namespaces)},
-      {"maskedPaths", {"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-                       "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}},
+      {"maskedPaths",
+       {"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+        "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}},
       {"readonlyPaths", {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}},
   };
   if (!rootless && !spec.cgroup.empty()) {

@@ -19,7 +19,7 @@ struct Bind {
 
 struct ContainerSpec {
   std::string id;
-  std::filesystem::path root;               // mounted already; /proc, /dev, /sys and an empty /run are mounted in it, then the binds
+  std::filesystem::path root;  // mounted already; /proc, /dev, /sys and an empty /run are mounted in it, then the binds
   std::vector<std::string> argv;
   std::map<std::string, std::string> env;
   std::string hostname;
@@ -27,9 +27,9 @@ struct ContainerSpec {
   std::vector<Bind> binds;
   // "": a new network namespace with loopback only; "host": the cell's own (then /sys is empty); else the path of a namespace
   std::string network;
-  double cpus = 0;                          // limits; 0: none. Given only where cgroups can be had (root)
+  double cpus = 0;  // limits; 0: none. Given only where cgroups can be had (root)
   std::int64_t memory_bytes = 0;
-  std::string cgroup;                       // below each controller, e.g. "/kiln/demo/worker-1"
+  std::string cgroup;  // below each controller, e.g. "/kiln/demo/worker-1"
   bool terminal = false;
 };
 

@@ -89,7 +89,8 @@ std::uint64_t count_of(const std::vector<IdRange>& ranges) {
 void enter_user_namespace() {
   const auto uids = subordinate_ids("/etc/subuid"), gids = subordinate_ids("/etc/subgid");
   if (count_of(uids) < kFewestIds || count_of(gids) < kFewestIds) {
-    Error error(fmt::format("user '{}' has {} subordinate user ids and {} group ids, {} are needed", user_name(), count_of(uids), count_of(gids), kFewestIds));
+    Error error(fmt::format("user '{}' has {} subordinate user ids and {} group ids, {} are needed", user_name(), count_of(uids),
+                            count_of(gids), kFewestIds));
     error.set_hint(fmt::format("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}", user_name()));
     throw error;
   }
@@ -130,7 +131,8 @@ void enter_user_namespace() {
   if (::write(go_write.get(), "g", 1) != 1) fail("cannot map user ids: {}", errno_text(errno));
   std::string complaint;
   char bytes[512];
-  for (ssize_t count; (count = ::read(errors_read.get(), bytes, sizeof bytes)) > 0;) complaint.append(bytes, static_cast<std::size_t>(count));
+  for (ssize_t count; (count = ::read(errors_read.get(), bytes, sizeof bytes)) > 0;)
+    complaint.append(bytes, static_cast<std::size_t>(count));
   if (!succeeded(helper)) {
     Error error(fmt::format("cannot map user ids: {}", complaint.empty() ? "newuidmap failed" : std::string(trim(complaint))));
     error.set_hint("`kiln doctor` says what is missing");

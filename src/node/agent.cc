@@ -23,7 +23,8 @@ config::NodeDocument read_document(const std::filesystem::path& file) {
 Agent::Agent(Loop& loop, Paths paths, config::NodeDocument document)
     : loop_(loop), paths_(std::move(paths)), document_(std::move(document)), boot_(random_hex(8)), events_(document_.node) {
   // The list of nodes is what hosts files and look-ups are made from: this one belongs to it.
-  const bool known = std::any_of(document_.nodes.begin(), document_.nodes.end(), [&](const auto& node) { return node.name == document_.node; });
+  const bool known =
+      std::any_of(document_.nodes.begin(), document_.nodes.end(), [&](const auto& node) { return node.name == document_.node; });
   if (!known) document_.nodes.push_back({document_.node, document_.role, document_.address});
 }
 
@@ -89,25 +90,25 @@ void Agent::plan() {
 }
 
 void Agent::make_supervisor() {
-  ServiceContext context{loop_, events_, paths_, env_, [this](const std::string& host) { return address_of(host, document_.nodes); },
-                         document_.address, {}};
+  ServiceContext context{
+      loop_, events_, paths_, env_, [this](const std::string& host) { return address_of(host, document_.nodes); }, document_.address, {}};
   supervisor_ = std::make_unique<Supervisor>(plan_, std::move(context), [this] { changed(); });
 }
 
 void Agent::make_master() {
   if (document_.role != "master") return;
-  master_ = std::make_unique<Master>(
-      loop_, document_, plan_, events_,
-      Master::Hooks{[this] { loop_.defer([this] { run_applications(); }); },
-                    [this](const std::set<std::string>& ready) { take_ready(document_.node, ready); },
-                    [this](const std::vector<config::NodeEntry>& nodes) { take_roster(nodes); },
-                    [this](auto at_most, auto done) { stop_own(at_most, std::move(done)); }});
+  master_ = std::make_unique<Master>(loop_, document_, plan_, events_,
+                                     Master::Hooks{[this] { loop_.defer([this] { run_applications(); }); },
+                                                   [this](const std::set<std::string>& ready) { take_ready(document_.node, ready); },
+                                                   [this](const std::vector<config::NodeEntry>& nodes) { take_roster(nodes); },
+                                                   [this](auto at_most, auto done) { stop_own(at_most, std::move(done)); }});
 }
 
 void Agent::make_reporters() {
   for (const auto& node : document_.nodes) {
     if (node.role != "master" || node.name == document_.node || node.address.empty()) continue;
-    const bool there = std::any_of(reporters_.begin(), reporters_.end(), [&](const auto& reporter) { return reporter->master() == node.name; });
+    const bool there =
+        std::any_of(reporters_.begin(), reporters_.end(), [&](const auto& reporter) { return reporter->master() == node.name; });
     if (there) continue;
     const std::string name = node.name;
     reporters_.push_back(std::make_unique<Reporter>(
@@ -176,8 +177,9 @@ void Agent::run_applications() {
   // Once in the cluster's life: a machine that was stopped and started has run them.
   const auto marker = paths_.state() / "applications-ran";
   const bool ran = read_file_if_there(marker).has_value();
-  applications_ = std::make_unique<ScriptRun>(ScriptRun::Context{loop_, events_, paths_, plan_, env_, document_.secret}, "run.sh",
-                                              [](const std::string&, const std::string&) {}, [] {});
+  applications_ = std::make_unique<ScriptRun>(
+      ScriptRun::Context{loop_, events_, paths_, plan_, env_, document_.secret}, "run.sh", [](const std::string&, const std::string&) {},
+      [] {});
   if (ran) return;
   write_file_atomically(marker, document_.cluster + "\n");
   applications_->start();

@@ -14,7 +14,10 @@
 namespace kiln::node {
 
 Connection::Connection(Loop& loop, Fd socket, Handshake handshake)
-    : loop_(loop), socket_(std::move(socket)), handshake_(std::move(handshake)), reader_(Handshake::kMaxFrameBytes),
+    : loop_(loop),
+      socket_(std::move(socket)),
+      handshake_(std::move(handshake)),
+      reader_(Handshake::kMaxFrameBytes),
       connecting_(!handshake_.first()) {
   // A peer whose machine vanished says nothing more: ask after 3 s of silence, each second, and give up after the third; 6 s in all.
   const int on = 1, idle = 3, interval = 1, count = 3, user_timeout_ms = 6000;
@@ -39,7 +42,8 @@ Connection::~Connection() {
 void Connection::start(Handlers handlers) {
   set_handlers(std::move(handlers));
   // The loop's watch keeps the connection alive until it is closed.
-  loop_.watch(socket_.get(), EPOLLIN | (connecting_ ? EPOLLOUT : 0u), [self = shared_from_this()](std::uint32_t events) { self->handle(events); });
+  loop_.watch(socket_.get(), EPOLLIN | (connecting_ ? EPOLLOUT : 0u),
+              [self = shared_from_this()](std::uint32_t events) { self->handle(events); });
   timer_ = loop_.after(kHandshakeTimeout, [this] {
     timer_ = 0;
     drop("no handshake within 5 s");

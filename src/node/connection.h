@@ -1,7 +1,8 @@
 // One end of a channel in the event loop: base/channel.h's frames and handshake, without waiting.
 //
 // Bounds: a peer that has not proved itself within 5 s is dropped, and until then may send 512 bytes a frame. What is sent is buffered;
-// whoever sends much asks backlog_bytes() and goes on at on_drained. Past kMaxBacklogBytes the connection is dropped: the peer does not read.
+// whoever sends much asks backlog_bytes() and goes on at on_drained. Past kMaxBacklogBytes the connection is dropped: the peer does not
+// read.
 #pragma once
 
 #include <chrono>
@@ -22,10 +23,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   static constexpr std::size_t kHighWaterBytes = 512u << 10;
 
   struct Handlers {
-    std::function<void()> on_open;             // the handshake is done
+    std::function<void()> on_open;  // the handshake is done
     std::function<void(Frame)> on_frame;
-    std::function<void(std::string)> on_close; // why; not after close() of our own
-    std::function<void()> on_drained;          // the backlog fell below half of kHighWaterBytes
+    std::function<void(std::string)> on_close;  // why; not after close() of our own
+    std::function<void()> on_drained;           // the backlog fell below half of kHighWaterBytes
   };
 
   // `socket` is connected, or (as a client) on its way. Nothing happens before start().

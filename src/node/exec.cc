@@ -109,7 +109,8 @@ class ExecSession : public std::enable_shared_from_this<ExecSession> {
     return true;
   }
 
-  // The command has ended: what it wrote is in the pipes by now. Others that hold them (it left something in the background) are not waited for.
+  // The command has ended: what it wrote is in the pipes by now. Others that hold them (it left something in the background) are not waited
+  // for.
   void drain() {
     for (auto& output : outputs_) {
       while (read(output))

@@ -11,9 +11,7 @@
 
 namespace kiln::node {
 
-LogFile::LogFile(std::filesystem::path path, std::size_t rotate_bytes) : path_(std::move(path)), rotate_bytes_(rotate_bytes) {
-  open();
-}
+LogFile::LogFile(std::filesystem::path path, std::size_t rotate_bytes) : path_(std::move(path)), rotate_bytes_(rotate_bytes) { open(); }
 
 void LogFile::open() {
   fd_ = Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
@@ -26,8 +24,7 @@ std::filesystem::path LogFile::rotated(const std::filesystem::path& path, int nu
 }
 
 void LogFile::rotate() {
-  for (int number = kKept - 1; number > 0; --number)
-    ::rename(rotated(path_, number - 1).c_str(), rotated(path_, number).c_str());
+  for (int number = kKept - 1; number > 0; --number) ::rename(rotated(path_, number - 1).c_str(), rotated(path_, number).c_str());
   open();
   ++generation_;
 }

@@ -131,7 +131,8 @@ class LogSession : public std::enable_shared_from_this<LogSession> {
 
 }  // namespace
 
-void serve_logs(Loop& loop, std::shared_ptr<Connection> connection, std::vector<LogSource> sources, bool prefix, std::size_t lines, bool follow) {
+void serve_logs(Loop& loop, std::shared_ptr<Connection> connection, std::vector<LogSource> sources, bool prefix, std::size_t lines,
+                bool follow) {
   std::make_shared<LogSession>(loop, std::move(connection), prefix, follow)->start(sources, lines);
 }
 

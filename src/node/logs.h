@@ -16,7 +16,8 @@ struct LogSource {
 };
 
 // Takes the connection over. With several sources each line is prefixed by its source's name.
-void serve_logs(Loop& loop, std::shared_ptr<Connection> connection, std::vector<LogSource> sources, bool prefix, std::size_t lines, bool follow);
+void serve_logs(Loop& loop, std::shared_ptr<Connection> connection, std::vector<LogSource> sources, bool prefix, std::size_t lines,
+                bool follow);
 
 // Where the last `lines` lines of the open file begin, looking back at most `max_bytes`.
 std::size_t start_of_last_lines(int fd, std::size_t lines, std::size_t max_bytes);

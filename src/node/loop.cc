@@ -98,9 +98,7 @@ void Loop::cancel(TimerId id) {
 
 void Loop::defer(Callback callback) { deferred_.push_back(std::move(callback)); }
 
-void Loop::on_exit(pid_t pid, bool kill_group, std::function<void(int)> handler) {
-  children_[pid] = Child{kill_group, std::move(handler)};
-}
+void Loop::on_exit(pid_t pid, bool kill_group, std::function<void(int)> handler) { children_[pid] = Child{kill_group, std::move(handler)}; }
 
 void Loop::read_signals() {
   signalfd_siginfo info;

@@ -279,7 +279,8 @@ void Master::set_roster(std::vector<config::NodeEntry> nodes) {
   roster_ = std::move(nodes);
   ++roster_version_;
   for (auto it = nodes_.begin(); it != nodes_.end();) {
-    const bool keep = it->first == document_.node || std::any_of(roster_.begin(), roster_.end(), [&](const auto& node) { return node.name == it->first; });
+    const bool keep = it->first == document_.node ||
+                      std::any_of(roster_.begin(), roster_.end(), [&](const auto& node) { return node.name == it->first; });
     if (!keep) {
       if (it->second.connection) it->second.connection->close();
       loop_.cancel(it->second.lost_timer);
@@ -301,7 +302,8 @@ void Master::serve_nodes(std::shared_ptr<Connection> connection, std::vector<con
     fail("the list of nodes lacks '{}', which was asked", document_.node);
   set_roster(std::move(nodes));
   // An agent that can't say within 10 s that it has written a file hangs; the launcher shall not with it.
-  const auto timer = loop_.after(std::chrono::seconds(10), [connection] { connection->send_error("not all agents took over the list of nodes within 10 s"); });
+  const auto timer = loop_.after(std::chrono::seconds(10),
+                                 [connection] { connection->send_error("not all agents took over the list of nodes within 10 s"); });
   waiters_.push_back({connection, roster_version_, timer});
   connection->set_handlers({nullptr, [](const Frame&) {}, nullptr, nullptr});
   answer_waiters();
@@ -347,7 +349,8 @@ void Master::advance_stop() {
   };
   while (stop_->phase < 2) {
     // The order goes out once when a phase begins; later calls find it begun and look who has obeyed.
-    if (stop_->phase >= 0 && std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& node) { return in_phase(node.second) && !node.second.stopped; }))
+    if (stop_->phase >= 0 &&
+        std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& node) { return in_phase(node.second) && !node.second.stopped; }))
       return;
     loop_.cancel(stop_->timer);
     if (++stop_->phase == 2) break;

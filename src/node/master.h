@@ -20,9 +20,9 @@ namespace kiln::node {
 class Master {
  public:
   struct Hooks {
-    std::function<void()> on_change;                                           // of any node's services
-    std::function<void(const std::set<std::string>&)> on_ready;                // what is ready in the cluster
-    std::function<void(const std::vector<config::NodeEntry>&)> on_roster;      // the nodes have changed
+    std::function<void()> on_change;                                       // of any node's services
+    std::function<void(const std::set<std::string>&)> on_ready;            // what is ready in the cluster
+    std::function<void(const std::vector<config::NodeEntry>&)> on_roster;  // the nodes have changed
     std::function<void(std::optional<std::chrono::milliseconds>, std::function<void()>)> stop_own;
   };
   Master(Loop& loop, const config::NodeDocument& document, const Plan& plan, NodeEvents& own_events, Hooks hooks);
@@ -50,10 +50,10 @@ class Master {
     std::int64_t memory_bytes = 0;
     Json services = Json::array();
     std::set<std::string> ready;
-    std::string boot;               // of its agent: another one numbers its events anew
-    std::uint64_t next_event = 1;   // of its numbers
+    std::string boot;              // of its agent: another one numbers its events anew
+    std::uint64_t next_event = 1;  // of its numbers
     std::shared_ptr<Connection> connection;
-    bool there = false;             // connected, or gone for less than kGrace
+    bool there = false;  // connected, or gone for less than kGrace
     bool settled = false, stopped = false;
     std::uint64_t roster_version = 0;
     double last_seen = 0;

@@ -60,7 +60,8 @@ std::string full_name(const std::string& module, const std::string& name) {
 
 config::Service expanded(config::Service service, const config::Values& values) {
   const auto fill = [&](std::string& text) { text = config::expand(text, values); };
-  for (std::string* text : {&service.user, &service.exec, &service.directory, &service.enabled, &service.ready.target, &service.ready.contains})
+  for (std::string* text :
+       {&service.user, &service.exec, &service.directory, &service.enabled, &service.ready.target, &service.ready.contains})
     fill(*text);
   for (auto& [name, value] : service.env) fill(value);
   for (auto& [name, port] : service.ports) fill(port);
@@ -84,8 +85,7 @@ ImageFacts read_image_facts(const Paths& paths) {
       if (line.starts_with("VERSION_CODENAME=")) facts.suite = line.substr(17);
   }
   if (facts.java_version.empty()) facts.java_version = facts.suite == "bookworm" ? "17" : "21";
-  if (facts.python_version.empty())
-    facts.python_version = facts.suite == "bookworm" ? "3.11" : facts.suite == "noble" ? "3.12" : "3.13";
+  if (facts.python_version.empty()) facts.python_version = facts.suite == "bookworm" ? "3.11" : facts.suite == "noble" ? "3.12" : "3.13";
   return facts;
 }
 
@@ -122,8 +122,8 @@ std::vector<config::Module> read_manifests(const config::NodeDocument& document,
   return manifests;
 }
 
-Plan make_plan(const config::NodeDocument& document, const std::vector<config::Module>& manifests, const std::filesystem::path& modules_folder,
-               const ImageFacts& facts) {
+Plan make_plan(const config::NodeDocument& document, const std::vector<config::Module>& manifests,
+               const std::filesystem::path& modules_folder, const ImageFacts& facts) {
   std::map<std::string, const config::Module*> by_name;
   std::vector<std::string> names;
   for (const auto& manifest : manifests) {
@@ -151,9 +151,15 @@ Plan make_plan(const config::NodeDocument& document, const std::vector<config::M
       }
     }
     config::Values values = module.params;
-    values.insert({{"arch", facts.architecture}, {"suite", facts.suite}, {"java_version", facts.java_version},
-                   {"python_version", facts.python_version}, {"node", document.node}, {"address", document.address},
-                   {"role", document.role}, {"cluster", document.cluster}, {"master", master != nullptr ? master->name : ""},
+    values.insert({{"arch", facts.architecture},
+                   {"suite", facts.suite},
+                   {"java_version", facts.java_version},
+                   {"python_version", facts.python_version},
+                   {"node", document.node},
+                   {"address", document.address},
+                   {"role", document.role},
+                   {"cluster", document.cluster},
+                   {"master", master != nullptr ? master->name : ""},
                    {"module_dir", module.folder.native()}});
     for (const auto& written : module.manifest.services) {
       PlannedService service;
@@ -228,8 +234,7 @@ Environment module_environment(const PlannedModule& module, const Paths& paths, 
   if (!stage.empty()) env["KILN_STAGE"] = stage;
   for (const auto& [name, value] : module.params) {
     std::string variable = "KILN_PARAM_";
-    for (const char c : name)
-      variable += c == '-' || c == '.' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    for (const char c : name) variable += c == '-' || c == '.' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
     env[variable] = value;
   }
   return env;

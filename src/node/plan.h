@@ -20,16 +20,16 @@ ImageFacts read_image_facts(const Paths& paths);
 
 struct PlannedModule {
   config::Module manifest;
-  config::Values params;           // the image's, the document's on top
+  config::Values params;  // the image's, the document's on top
   std::filesystem::path folder;
   std::vector<std::string> after;  // modules of the plan whose setup comes first
 };
 
 struct PlannedService {
-  std::string name;       // MODULE.SERVICE
+  std::string name;  // MODULE.SERVICE
   std::string module;
-  config::Service spec;   // expanded
-  bool here = false;      // its role is this node's and it is enabled
+  config::Service spec;                  // expanded
+  bool here = false;                     // its role is this node's and it is enabled
   std::vector<std::string> after, gate;  // full names; those that nobody runs are left out
 };
 
@@ -42,8 +42,8 @@ struct Plan {
 
 // Names of all modules that the document's modules need, with themselves. `manifests` must hold them.
 // Error for modules or services that wait for each other, for placeholders without a value, a parameter the module doesn't have.
-Plan make_plan(const config::NodeDocument& document, const std::vector<config::Module>& manifests, const std::filesystem::path& modules_folder,
-               const ImageFacts& facts);
+Plan make_plan(const config::NodeDocument& document, const std::vector<config::Module>& manifests,
+               const std::filesystem::path& modules_folder, const ImageFacts& facts);
 // The document's modules and what they require, from the image's folder. Error naming a module that the image lacks.
 std::vector<config::Module> read_manifests(const config::NodeDocument& document, const Paths& paths);
 

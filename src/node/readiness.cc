@@ -141,8 +141,8 @@ class HttpProbe : public SocketProbe {
   }
   void connected() override {
     // HTTP/1.0: no answer in chunks, and its end is the connection's.
-    const std::string request =
-        fmt::format("GET {} HTTP/1.0\r\nHost: {}:{}\r\nUser-Agent: kiln-node\r\nConnection: close\r\n\r\n", target_.path, target_.host, target_.port);
+    const std::string request = fmt::format("GET {} HTTP/1.0\r\nHost: {}:{}\r\nUser-Agent: kiln-node\r\nConnection: close\r\n\r\n",
+                                            target_.path, target_.host, target_.port);
     if (::send(socket_.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return again();
     context_.loop.watch(socket_.get(), EPOLLIN, [this](std::uint32_t) { read(); });
   }
@@ -249,11 +249,16 @@ bool connect_succeeded(int fd) {
 
 std::unique_ptr<Probe> make_probe(const config::Ready& ready, ProbeContext context, std::function<void()> on_ready) {
   switch (ready.kind) {
-    case config::Ready::Kind::kStarted: return nullptr;
-    case config::Ready::Kind::kLog: return std::make_unique<LogProbe>(ready.target, std::move(on_ready));
-    case config::Ready::Kind::kTcp: return std::make_unique<TcpProbe>(ready.target, std::move(context), std::move(on_ready));
-    case config::Ready::Kind::kHttp: return std::make_unique<HttpProbe>(ready, std::move(context), std::move(on_ready));
-    case config::Ready::Kind::kExec: return std::make_unique<ExecProbe>(ready.target, std::move(context), std::move(on_ready));
+    case config::Ready::Kind::kStarted:
+      return nullptr;
+    case config::Ready::Kind::kLog:
+      return std::make_unique<LogProbe>(ready.target, std::move(on_ready));
+    case config::Ready::Kind::kTcp:
+      return std::make_unique<TcpProbe>(ready.target, std::move(context), std::move(on_ready));
+    case config::Ready::Kind::kHttp:
+      return std::make_unique<HttpProbe>(ready, std::move(context), std::move(on_ready));
+    case config::Ready::Kind::kExec:
+      return std::make_unique<ExecProbe>(ready.target, std::move(context), std::move(on_ready));
   }
   return nullptr;
 }

@@ -12,7 +12,8 @@ namespace {
 constexpr std::chrono::milliseconds kLongestPause{1000};
 }
 
-Reporter::Reporter(Loop& loop, const config::NodeDocument& document, std::string boot, config::NodeEntry master, NodeEvents& events, Hooks hooks)
+Reporter::Reporter(Loop& loop, const config::NodeDocument& document, std::string boot, config::NodeEntry master, NodeEvents& events,
+                   Hooks hooks)
     : loop_(loop), document_(document), boot_(std::move(boot)), master_(std::move(master)), events_(events), hooks_(std::move(hooks)) {
   listener_ = events_.log().listen([this] { pump_events(); });
 }
@@ -49,7 +50,8 @@ void Reporter::connect() {
                       [this](const Frame& frame) { take(frame); },
                       [this](const std::string& why) {
                         // Not being there yet is normal; being refused is what somebody will want to read.
-                        if (why != "cannot connect" && why != last_trouble_) fmt::print(stderr, "kiln-node: connection to '{}': {}\n", master_.name, why);
+                        if (why != "cannot connect" && why != last_trouble_)
+                          fmt::print(stderr, "kiln-node: connection to '{}': {}\n", master_.name, why);
                         last_trouble_ = why;
                         loop_.cancel(attempt_timer_);
                         attempt_timer_ = 0;

@@ -1,4 +1,5 @@
-// A node's standing connection to one master's agent: its events and states go there, what is ready, who is there and the order to stop come back.
+// A node's standing connection to one master's agent: its events and states go there, what is ready, who is there and the order to stop
+// come back.
 #pragma once
 
 #include <functional>
@@ -30,7 +31,9 @@ class Reporter {
   const std::string& master() const { return master_.name; }
   void set_master_address(const std::string& address) { master_.address = address; }
   // All that is told so far has left.
-  bool is_flushed() const { return !connection_ || !told_have_ || (connection_->backlog_bytes() == 0 && next_event_ >= events_.log().next_number()); }
+  bool is_flushed() const {
+    return !connection_ || !told_have_ || (connection_->backlog_bytes() == 0 && next_event_ >= events_.log().next_number());
+  }
 
  private:
   void connect();

@@ -65,7 +65,8 @@ void add_terminal(const Json& request, ExecRequest& exec) {
 
 void Agent::serve(std::shared_ptr<Connection> connection, const Json& request) {
   const std::string what = text(request, "do", "");
-  if (what == "events") return require_master().serve_events(connection, static_cast<std::uint64_t>(std::max<std::int64_t>(0, number(request, "from", 0))));
+  if (what == "events")
+    return require_master().serve_events(connection, static_cast<std::uint64_t>(std::max<std::int64_t>(0, number(request, "from", 0))));
   if (what == "status") return require_master().serve_status(connection);
   if (what == "report") return require_master().serve_report(connection, request);
   if (what == "nodes") return require_master().serve_nodes(connection, roster_from_json(request.value("nodes", Json())));

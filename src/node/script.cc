@@ -39,9 +39,7 @@ std::vector<std::string> script_command(const std::string& first_line, const std
   return {"/bin/sh", "-eu", path};
 }
 
-bool has_script(const PlannedModule& module, const std::string& script) {
-  return ::access((module.folder / script).c_str(), F_OK) == 0;
-}
+bool has_script(const PlannedModule& module, const std::string& script) { return ::access((module.folder / script).c_str(), F_OK) == 0; }
 
 SpawnRequest script_request(const PlannedModule& module, const std::string& script, const Environment& node_env, const Paths& paths) {
   if (script.empty() || script[0] == '.' || script.find('/') != std::string::npos) fail("'{}' is no script's name", script);
@@ -58,7 +56,11 @@ SpawnRequest script_request(const PlannedModule& module, const std::string& scri
 
 ScriptRun::ScriptRun(Context context, std::string script, std::function<void(const std::string&, const std::string&)> on_module,
                      std::function<void()> on_end)
-    : context_(std::move(context)), script_(std::move(script)), stage_(stage_of(script_)), on_module_(std::move(on_module)), on_end_(std::move(on_end)) {}
+    : context_(std::move(context)),
+      script_(std::move(script)),
+      stage_(stage_of(script_)),
+      on_module_(std::move(on_module)),
+      on_end_(std::move(on_end)) {}
 
 void ScriptRun::advance() {
   // finish() of a module without the script calls us again: only the outermost round starts things, until nothing changes.
@@ -67,7 +69,8 @@ void ScriptRun::advance() {
     for (const auto& module : context_.plan.modules) {
       const auto& name = module.manifest.name;
       if (started_.count(name) != 0) continue;
-      const auto failed = std::find_if(module.after.begin(), module.after.end(), [&](const auto& other) { return failed_.count(other) != 0; });
+      const auto failed =
+          std::find_if(module.after.begin(), module.after.end(), [&](const auto& other) { return failed_.count(other) != 0; });
       if (failed != module.after.end()) {
         started_.insert(name);
         finish(name, fmt::format("{} of module '{}', which it needs, failed", script_, *failed));
@@ -121,7 +124,8 @@ void ScriptRun::launch(const PlannedModule& module) {
       context_.loop.after(std::chrono::milliseconds(10), [this, name, activity, log, status] {
         const std::string why = fmt::format("{} of module '{}' failed: {}", script_, name, describe_status(status));
         const std::string tail = log->tail();
-        context_.events.end(activity, stage_ + " " + name, false, tail.empty() ? why : why + "\n" + tail, {{"exit_code", exit_code_of(status)}});
+        context_.events.end(activity, stage_ + " " + name, false, tail.empty() ? why : why + "\n" + tail,
+                            {{"exit_code", exit_code_of(status)}});
         finish(name, why);
         advance();
       });

@@ -23,7 +23,8 @@ void forget_closed(std::deque<std::weak_ptr<Connection>>& connections) {
 
 }  // namespace
 
-Server::Server(Loop& loop, std::string secret, OnRequest on_request) : loop_(loop), secret_(std::move(secret)), on_request_(std::move(on_request)) {}
+Server::Server(Loop& loop, std::string secret, OnRequest on_request)
+    : loop_(loop), secret_(std::move(secret)), on_request_(std::move(on_request)) {}
 
 Server::~Server() {
   for (const auto& listener : listeners_) loop_.unwatch(listener.get());

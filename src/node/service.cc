@@ -217,8 +217,11 @@ void SupervisedService::ended(int status) {
         if (was_ready) context_.events.message("service " + planned_.name, "ended");
         set_state(ServiceState::kStopped, reason);
         return;
-      case RestartPolicy::Action::kGiveUp: fail(reason); return;
-      case RestartPolicy::Action::kRestart: break;
+      case RestartPolicy::Action::kGiveUp:
+        fail(reason);
+        return;
+      case RestartPolicy::Action::kRestart:
+        break;
     }
     ++restarts_;
     const double seconds = std::chrono::duration<double>(decision.pause).count();
@@ -257,7 +260,8 @@ void SupervisedService::stop(std::optional<std::chrono::milliseconds> at_most) {
 }
 
 Json SupervisedService::status() const {
-  return {{"name", planned_.name}, {"state", state_name(state_)}, {"pid", pid_}, {"restarts", restarts_}, {"since", since_}, {"text", text_}};
+  return {{"name", planned_.name}, {"state", state_name(state_)}, {"pid", pid_}, {"restarts", restarts_}, {"since", since_},
+          {"text", text_}};
 }
 
 }  // namespace kiln::node

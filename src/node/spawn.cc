@@ -22,9 +22,9 @@ struct SignalName {
   std::string_view name;
   int number;
 };
-constexpr SignalName kSignals[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"KILL", SIGKILL}, {"TERM", SIGTERM},
-                                   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"ABRT", SIGABRT}, {"SEGV", SIGSEGV}, {"BUS", SIGBUS},
-                                   {"FPE", SIGFPE},   {"ILL", SIGILL},   {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"CONT", SIGCONT},
+constexpr SignalName kSignals[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT},  {"KILL", SIGKILL}, {"TERM", SIGTERM},
+                                   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"ABRT", SIGABRT},  {"SEGV", SIGSEGV}, {"BUS", SIGBUS},
+                                   {"FPE", SIGFPE},   {"ILL", SIGILL},   {"PIPE", SIGPIPE},  {"ALRM", SIGALRM}, {"CONT", SIGCONT},
                                    {"STOP", SIGSTOP}, {"TSTP", SIGTSTP}, {"WINCH", SIGWINCH}};
 
 [[noreturn]] void give_up(const std::string& what, int exit_code) {

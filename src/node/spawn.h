@@ -17,7 +17,7 @@ struct SpawnRequest {
   std::vector<std::string> argv;  // looked up in the environment's PATH
   Environment env;                // the whole environment
   std::string directory = "/";
-  User user;                      // ignored when the agent is not root
+  User user;  // ignored when the agent is not root
   // Borrowed descriptors; -1: /dev/null.
   int standard_input = -1;
   int standard_output = -1;

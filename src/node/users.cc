@@ -36,8 +36,7 @@ std::optional<User> find_user(const std::string& passwd, const std::string& grou
     if (parts.size() < 4) continue;
     const auto gid = number(parts[2]);
     const auto members = split(parts[3], ',');
-    if (gid && *gid != user->gid && std::find(members.begin(), members.end(), user->name) != members.end())
-      user->groups.push_back(*gid);
+    if (gid && *gid != user->gid && std::find(members.begin(), members.end(), user->name) != members.end()) user->groups.push_back(*gid);
   }
   return user;
 }

@@ -17,10 +17,14 @@ std::vector<ProviderEntry>& registry() {
 
 std::string_view state_name(State state) {
   switch (state) {
-    case State::kCreating: return "creating";
-    case State::kRunning: return "running";
-    case State::kStopped: return "stopped";
-    case State::kLost: return "lost";
+    case State::kCreating:
+      return "creating";
+    case State::kRunning:
+      return "running";
+    case State::kStopped:
+      return "stopped";
+    case State::kLost:
+      return "lost";
   }
   return "unknown";
 }
@@ -28,7 +32,8 @@ std::string_view state_name(State state) {
 RegisterProvider::RegisterProvider(std::string name, std::string doc, std::function<std::unique_ptr<Provider>()> make) {
   auto& entries = registry();
   // In the order of their names, since the order in which files register is the linker's.
-  const auto at = std::lower_bound(entries.begin(), entries.end(), name, [](const ProviderEntry& entry, const std::string& key) { return entry.name < key; });
+  const auto at = std::lower_bound(entries.begin(), entries.end(), name,
+                                   [](const ProviderEntry& entry, const std::string& key) { return entry.name < key; });
   if (at != entries.end() && at->name == name) fail("two providers are called '{}'", name);
   entries.insert(at, {std::move(name), std::move(doc), std::move(make)});
 }

@@ -34,9 +34,9 @@ struct Cluster {
   State state = State::kLost;  // lost: its machines are gone though nobody destroyed it (the host was restarted)
   std::int64_t created = 0;
   std::optional<std::int64_t> lease_until;
-  std::string image;         // name
+  std::string image;  // name
   std::string image_digest;
-  std::string secret;        // hex; only whoever may manage the cluster can read it
+  std::string secret;  // hex; only whoever may manage the cluster can read it
   std::vector<Node> nodes;
   Json notes = Json::object();  // what cluster/ wants to keep with it (spec, modules, timeline); stored as given
 };
@@ -44,8 +44,8 @@ struct Cluster {
 // Where the node's files come from.
 struct ImageRef {
   std::string name, digest;
-  std::vector<std::string> layer_keys;      // lowest first
-  std::vector<std::string> layer_folders;   // lowest first; for providers on this machine
+  std::vector<std::string> layer_keys;     // lowest first
+  std::vector<std::string> layer_folders;  // lowest first; for providers on this machine
 };
 
 struct NodeRequest {
@@ -76,8 +76,8 @@ class Provider {
   // Nothing when there is none.
   virtual std::optional<Cluster> find(const std::string& name) = 0;
 
-  // Asks for network and machines, side by side, and returns when they are on their way, with names and addresses. Error when the name is taken.
-  // Until commit() the cluster removes itself if this process dies. On failure nothing is left.
+  // Asks for network and machines, side by side, and returns when they are on their way, with names and addresses. Error when the name is
+  // taken. Until commit() the cluster removes itself if this process dies. On failure nothing is left.
   virtual Cluster create(const CreateRequest& request) = 0;
   // The launch succeeded: the cluster is now on its own; `notes` are stored.
   virtual void commit(const std::string& name, const Json& notes) = 0;

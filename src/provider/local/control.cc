@@ -40,7 +40,8 @@ Fd listen_for_control(const std::filesystem::path& folder) {
   const bool bound = socket && ::bind(socket.get(), address.get(), sizeof address.address) == 0;
   const int reason = errno;
   ::umask(before);
-  if (!bound || ::listen(socket.get(), 64) != 0) fail("cannot listen at '{}': {}", (folder / "control").native(), errno_text(bound ? errno : reason));
+  if (!bound || ::listen(socket.get(), 64) != 0)
+    fail("cannot listen at '{}': {}", (folder / "control").native(), errno_text(bound ? errno : reason));
   return socket;
 }
 

@@ -32,7 +32,8 @@ std::optional<container::LineSocket> connect_control(const std::filesystem::path
 
 // One request and its answer. Error: what the keeper says; that there is none ("cluster 'demo' does not run"); `timeout`. Interrupted.
 // `pass` is sent along; `received` gets the descriptor that came with the answer.
-Json ask(const std::filesystem::path& folder, const Json& request, std::chrono::milliseconds timeout, int pass = -1, Fd* received = nullptr);
+Json ask(const std::filesystem::path& folder, const Json& request, std::chrono::milliseconds timeout, int pass = -1,
+         Fd* received = nullptr);
 
 // The process that listens at FOLDER/control, as a pidfd(2); nothing when there is none.
 Fd keeper_process(const std::filesystem::path& folder);

@@ -1,6 +1,6 @@
 // One thread waits for everything that can happen: requests (control.h), the end of a node, the end of the launcher before it has
-// committed, the end of the lease, a folder that somebody removed by hand. What takes time (adding and removing nodes, stopping) is done by a thread of its own for each
-// request, one at a time. Connections from the host are carried by relay.cc's thread.
+// committed, the end of the lease, a folder that somebody removed by hand. What takes time (adding and removing nodes, stopping) is done by
+// a thread of its own for each request, one at a time. Connections from the host are carried by relay.cc's thread.
 #include "provider/local/keeper.h"
 
 #include <fcntl.h>
@@ -89,7 +89,8 @@ void end_processes(const std::vector<const Fd*>& processes) {
 
 class Keeper {
  public:
-  explicit Keeper(const Json& order) : folder_(order.at("folder").get<std::string>()), fresh_(order.at("fresh").get<bool>()), documents_(order.at("documents")) {
+  explicit Keeper(const Json& order)
+      : folder_(order.at("folder").get<std::string>()), fresh_(order.at("fresh").get<bool>()), documents_(order.at("documents")) {
     auto record = load_record(folder_);
     if (!record) fail("the cluster's folder '{}' has no record", folder_.native());
     record_ = std::move(*record);
@@ -177,13 +178,16 @@ void Keeper::arm_lease() {
   lease_ = Fd(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
   itimerspec when{};
   when.it_value.tv_sec = std::max<std::int64_t>(1, *record_.cluster.lease_until);
-  if (!lease_ || ::timerfd_settime(lease_.get(), TFD_TIMER_ABSTIME, &when, nullptr) != 0) fail("cannot set the lease's timer: {}", errno_text(errno));
+  if (!lease_ || ::timerfd_settime(lease_.get(), TFD_TIMER_ABSTIME, &when, nullptr) != 0)
+    fail("cannot set the lease's timer: {}", errno_text(errno));
 }
 
 // False when somebody has removed or moved the folder by hand: then nobody can find this keeper any more.
 bool Keeper::folder_is_there() const {
-  struct stat named {}, ours {};
-  return ::stat((folder_ / "lock").c_str(), &named) == 0 && ::fstat(lock_file_.get(), &ours) == 0 && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
+  struct stat named {
+  }, ours{};
+  return ::stat((folder_ / "lock").c_str(), &named) == 0 && ::fstat(lock_file_.get(), &ours) == 0 && named.st_ino == ours.st_ino &&
+         named.st_dev == ours.st_dev;
 }
 
 void Keeper::clear(bool all) noexcept {
@@ -223,7 +227,8 @@ void Keeper::reap() {
 
 void Keeper::serve() {
   for (;;) {
-    std::vector<pollfd> polled{{listener_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {lease_.get(), POLLIN, 0}, {-1, 0, 0}, {watch_.get(), POLLIN, 0}};
+    std::vector<pollfd> polled{
+        {listener_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {lease_.get(), POLLIN, 0}, {-1, 0, 0}, {watch_.get(), POLLIN, 0}};
     std::vector<pid_t> watched;
     {
       const std::lock_guard guard(lock_);
@@ -391,7 +396,8 @@ void Keeper::add(const Json& request) {
     node.address = entry.at("address").get<std::string>();
     node.resources = {entry.at("cpus").get<double>(), entry.at("memory_bytes").get<std::int64_t>()};
     for (const auto& other : changed.cluster.nodes) {
-      if (other.name == node.name || other.address == node.address) fail("cluster '{}' has a node '{}' at {} already", changed.cluster.name, other.name, other.address);
+      if (other.name == node.name || other.address == node.address)
+        fail("cluster '{}' has a node '{}' at {} already", changed.cluster.name, other.name, other.address);
     }
     documents[node.name] = entry.at("document");
     changed.cluster.nodes.push_back(node);
@@ -477,7 +483,8 @@ void start_keeper(const KeeperOrder& order, Fd lock, Fd lifeline) {
   options.log_file = order.folder / "keeper.log";
   options.pass_fds.push_back(std::move(lifeline));
   options.pass_fds.push_back(std::move(lock));
-  container::start_cell(kJobName, {{"folder", order.folder.native()}, {"fresh", order.fresh}, {"documents", order.documents}}, std::move(options));
+  container::start_cell(kJobName, {{"folder", order.folder.native()}, {"fresh", order.fresh}, {"documents", order.documents}},
+                        std::move(options));
 }
 
 std::filesystem::path put_aside(const std::filesystem::path& folder) {

@@ -157,7 +157,8 @@ std::vector<std::filesystem::path> folders(bool hidden) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(clusters_folder(), ignored)) {
     const std::string name = entry.path().filename();
-    if (entry.is_directory(ignored) && (name.starts_with(".gone-") ? hidden : !hidden && !name.starts_with("."))) all.push_back(entry.path());
+    if (entry.is_directory(ignored) && (name.starts_with(".gone-") ? hidden : !hidden && !name.starts_with(".")))
+      all.push_back(entry.path());
   }
   std::sort(all.begin(), all.end());
   return all;
@@ -178,8 +179,10 @@ Json documents_for(const std::vector<Node>& nodes, const std::vector<Node>& know
 
 void say_if_limits_are_ignored(const std::vector<NodeRequest>& nodes) {
   if (!container::is_rootless()) return;
-  const bool asked = std::any_of(nodes.begin(), nodes.end(), [](const NodeRequest& node) { return node.resources.cpus > 0 || node.resources.memory_bytes > 0; });
-  if (asked) say("limits of processors and memory are not enforced without root: nodes are told them and keep to them as far as their services do");
+  const bool asked = std::any_of(nodes.begin(), nodes.end(),
+                                 [](const NodeRequest& node) { return node.resources.cpus > 0 || node.resources.memory_bytes > 0; });
+  if (asked)
+    say("limits of processors and memory are not enforced without root: nodes are told them and keep to them as far as their services do");
 }
 
 Node make_node(Record& record, const NodeRequest& request, std::size_t nodes) {
@@ -253,8 +256,12 @@ class LocalProvider : public Provider {
     const Json documents = documents_for(fresh, known, how);
     Json entries = Json::array();
     for (const auto& node : fresh) {
-      entries.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}, {"cpus", node.resources.cpus},
-                         {"memory_bytes", node.resources.memory_bytes}, {"document", documents.at(node.name)}});
+      entries.push_back({{"name", node.name},
+                         {"role", node.role},
+                         {"address", node.address},
+                         {"cpus", node.resources.cpus},
+                         {"memory_bytes", node.resources.memory_bytes},
+                         {"document", documents.at(node.name)}});
     }
     // Some 50 ms a node, more on a busy host.
     ask(folder, {{"do", "add"}, {"nodes", entries}, {"next_host", record->next_host}}, kWorkTime + std::chrono::seconds(nodes.size()));
@@ -283,7 +290,8 @@ class LocalProvider : public Provider {
   Fd connect(const std::string& name, const std::string& node, int port, std::chrono::milliseconds timeout) override {
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     Fd socket;
-    const Json answer = ask(cluster_folder(name), {{"do", "connect"}, {"node", node}}, std::min<std::chrono::milliseconds>(timeout, kAnswerTime), -1, &socket);
+    const Json answer = ask(cluster_folder(name), {{"do", "connect"}, {"node", node}},
+                            std::min<std::chrono::milliseconds>(timeout, kAnswerTime), -1, &socket);
     const sockaddr_in address = socket_address(answer.at("address").get<std::string>(), port);
     // A refused socket can be connected again (tcp(7)), so a node that is just booting is met the moment it listens.
     for (std::chrono::milliseconds pause{1};; pause = std::min(pause * 2, std::chrono::milliseconds(16))) {
@@ -320,7 +328,9 @@ class LocalProvider : public Provider {
       fail("cannot listen at 127.0.0.1: {}", errno_text(errno));
     }
     const std::string at = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
-    return ask(cluster_folder(name), {{"do", "forward"}, {"node", node}, {"port", port}, {"at", at}}, kAnswerTime, listener.get()).at("at").get<std::string>();
+    return ask(cluster_folder(name), {{"do", "forward"}, {"node", node}, {"port", port}, {"at", at}}, kAnswerTime, listener.get())
+        .at("at")
+        .get<std::string>();
   }
 
   void stop(const std::string& name) override {
@@ -401,7 +411,8 @@ class LocalProvider : public Provider {
     for (const auto& folder : folders(false)) {
       const std::string name = folder.filename();
       const Seen seen = look_at(folder);
-      if (!seen.leftover.empty()) take(fmt::format("cluster {}: {}", name, seen.leftover), [&] { remove_cluster(folder, cgroup_of(name)); });
+      if (!seen.leftover.empty())
+        take(fmt::format("cluster {}: {}", name, seen.leftover), [&] { remove_cluster(folder, cgroup_of(name)); });
     }
     for (const auto& folder : folders(true)) {
       // One that is just being removed by somebody has nothing running either; removing it twice harms nobody.
@@ -420,7 +431,8 @@ class LocalProvider : public Provider {
     const auto folder = cluster_folder(name);
     std::error_code ignored;
     // The keeper of a launch that was just killed is still clearing up: that takes it some 100 ms.
-    for (const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1); std::chrono::steady_clock::now() < deadline; ::poll(nullptr, 0, 5)) {
+    for (const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1); std::chrono::steady_clock::now() < deadline;
+         ::poll(nullptr, 0, 5)) {
       const Seen seen = look_at(folder);
       if (!is_locked(folder) || (seen.cluster && seen.cluster->state != State::kCreating)) break;
     }
@@ -476,7 +488,8 @@ class LocalProvider : public Provider {
   }
 };
 
-const RegisterProvider registration{"local", "containers on this machine; no root needed", [] { return std::make_unique<LocalProvider>(); }};
+const RegisterProvider registration{"local", "containers on this machine; no root needed",
+                                    [] { return std::make_unique<LocalProvider>(); }};
 
 }  // namespace
 

@@ -163,7 +163,8 @@ class LocalProviderTest : public testing::Test {
       fs::copy_file(library, image_ / library.relative_path(), fs::copy_options::overwrite_existing);
     }
     for (const auto& entry : fs::directory_iterator("/lib/x86_64-linux-gnu")) {
-      if (entry.path().filename().native().starts_with("libnss_files")) fs::copy_file(entry.path(), image_ / entry.path().relative_path(), fs::copy_options::overwrite_existing);
+      if (entry.path().filename().native().starts_with("libnss_files"))
+        fs::copy_file(entry.path(), image_ / entry.path().relative_path(), fs::copy_options::overwrite_existing);
     }
     write_file_atomically(image_ / "etc/nsswitch.conf", "hosts: files dns\n");
     // A link that leads out of the image must not be followed.
@@ -229,7 +230,8 @@ TEST_F(LocalProviderTest, NodesRunKnowEachOtherAndAreReachedFromTheHost) {
   const auto created = std::chrono::steady_clock::now();
   for (const auto& node : cluster.nodes) EXPECT_EQ(ask_node("demo", node.name, "name"), node.name);
   RecordProperty("create_ms", static_cast<int>((created - started) / 1ms));
-  std::printf("create: %.0Lf ms, all answer: %.0Lf ms\n", (created - started) / 1.0ms, (std::chrono::steady_clock::now() - started) / 1.0ms);
+  std::printf("create: %.0Lf ms, all answer: %.0Lf ms\n", (created - started) / 1.0ms,
+              (std::chrono::steady_clock::now() - started) / 1.0ms);
   EXPECT_EQ(ask_node("demo", "master-1", "peer worker-2"), "worker-2");
   EXPECT_EQ(ask_node("demo", "worker-2", "peer worker-1"), "worker-1");
   const Json document = Json::parse(ask_node("demo", "worker-1", "file /run/kiln/node.json"));
@@ -310,10 +312,12 @@ TEST_F(LocalProviderTest, NodesReachTheHostsNetworkButNotItsLoopback) {
     [[maybe_unused]] const ssize_t ignored = ::write(client.get(), greeting.data(), greeting.size());
   });
   std::string answer;
-  expect_soon([&] {
-    if (answer != "hello from worker-1!") answer = ask_node("demo", "worker-1", fmt::format("net {} {}", own_address(), port));
-    return answer == "hello from worker-1!";
-  }, "the way out opens");
+  expect_soon(
+      [&] {
+        if (answer != "hello from worker-1!") answer = ask_node("demo", "worker-1", fmt::format("net {} {}", own_address(), port));
+        return answer == "hello from worker-1!";
+      },
+      "the way out opens");
   std::printf("way out after %.0Lf ms\n", (std::chrono::steady_clock::now() - started) / 1.0ms);
   ::shutdown(listener.get(), SHUT_RDWR);
   host.join();
@@ -330,7 +334,8 @@ TEST_F(LocalProviderTest, LimitsHoldWhereTheKernelGivesThem) {
   EXPECT_EQ(ask_node("demo", "worker-1", "name"), "worker-1");
   if (container::is_rootless()) GTEST_SKIP() << "an ordinary user has no control groups";
   const auto record = load_record(cluster_folder("demo"));
-  const fs::path v1 = "/sys/fs/cgroup/memory" + record->cgroup + "/worker-1/memory.limit_in_bytes", v2 = "/sys/fs/cgroup" + record->cgroup + "/worker-1/memory.max";
+  const fs::path v1 = "/sys/fs/cgroup/memory" + record->cgroup + "/worker-1/memory.limit_in_bytes",
+                 v2 = "/sys/fs/cgroup" + record->cgroup + "/worker-1/memory.max";
   EXPECT_EQ(std::string(trim(read_file(fs::exists(v1) ? v1 : v2))), std::to_string(256LL << 20));
   const fs::path quota_v1 = "/sys/fs/cgroup/cpu" + record->cgroup + "/worker-1/cpu.cfs_quota_us";
   if (fs::exists(quota_v1)) {
@@ -358,7 +363,8 @@ TEST_F(LocalProviderTest, SixteenWorkers) {
   EXPECT_EQ(ask_node("many", "worker-16", "peer worker-9"), "worker-9");
   const auto destroying = std::chrono::steady_clock::now();
   provider_->destroy("many");
-  std::printf("create 1+16: %.0Lf ms, destroy: %.0Lf ms\n", (created - started) / 1.0ms, (std::chrono::steady_clock::now() - destroying) / 1.0ms);
+  std::printf("create 1+16: %.0Lf ms, destroy: %.0Lf ms\n", (created - started) / 1.0ms,
+              (std::chrono::steady_clock::now() - destroying) / 1.0ms);
 }
 
 TEST_F(LocalProviderTest, TwoClustersDoNotClash) {
@@ -399,7 +405,8 @@ TEST_F(LocalProviderTest, LauncherKilledAtAnyMomentLetsTheNextLaunchWork) {
     ::kill(launcher, SIGKILL);
     ::waitpid(launcher, nullptr, 0);
     // A cell that was just being started still holds the lock, and may not be called a keeper yet.
-    expect_soon([&] { return !is_locked(cluster_folder("demo")) && keepers() == keepers_before_ && provider_->list().empty(); }, "it has ended");
+    expect_soon([&] { return !is_locked(cluster_folder("demo")) && keepers() == keepers_before_ && provider_->list().empty(); },
+                "it has ended");
   }
   provider_->create(request("demo", 1));
   provider_->commit("demo", {});

@@ -30,7 +30,8 @@ std::filesystem::path scratch(const Node& node) { return std::filesystem::path("
 NodeNetwork network_of(const MachineRoom& room, const Node& node) {
   // "n" and the last half of the address, in decimal: unique in the cluster, and short however long the node's name is.
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (std::sscanf(node.address.c_str(), "%u.%u.%u.%u", &a, &b, &c, &d) != 4) fail("node '{}' has the address '{}'", node.name, node.address);
+  if (std::sscanf(node.address.c_str(), "%u.%u.%u.%u", &a, &b, &c, &d) != 4)
+    fail("node '{}' has the address '{}'", node.name, node.address);
   return {std::filesystem::path("/run/netns") / node.name, fmt::format("n{}", c * 256 + d), node.address, room.subnet + ".0.1"};
 }
 
@@ -60,7 +61,8 @@ void write_etc(const MachineRoom& room, const Node& node, const std::filesystem:
   write_whole(etc.get(), "hostname", node.name + "\n", 0644);
   write_whole(etc.get(), "hosts", hosts_file(node, document.value("nodes", Json::array())), 0644);
   // Without a way out a name server would only be waited for: Spark starts minutes later with one that is silent.
-  write_whole(etc.get(), "resolv.conf", room.way_out ? fmt::format("nameserver {}\noptions timeout:1 attempts:1\n", kNameServer) : std::string(), 0644);
+  write_whole(etc.get(), "resolv.conf",
+              room.way_out ? fmt::format("nameserver {}\noptions timeout:1 attempts:1\n", kNameServer) : std::string(), 0644);
 }
 
 // Controllers' folders: several with cgroup v1, one with v2.

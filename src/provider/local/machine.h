@@ -18,8 +18,8 @@ struct MachineRoom {
   std::filesystem::path folder;            // the cluster's
   std::vector<std::string> layer_folders;  // lowest first
   std::string subnet;
-  std::string cgroup;                      // empty: no limits
-  bool way_out = false;                    // there is a name server
+  std::string cgroup;    // empty: no limits
+  bool way_out = false;  // there is a name server
 };
 
 // The program that is process 1 of every node: in the image's top layer.

@@ -44,7 +44,8 @@ std::vector<Route> parse_routes(const std::string& text) {
     char interface[64];
     unsigned destination = 0, gateway = 0, flags = 0, mask = 0;
     int ref = 0, use = 0, metric = 0;
-    if (std::sscanf(line.c_str(), "%63s %x %x %x %d %d %d %x", interface, &destination, &gateway, &flags, &ref, &use, &metric, &mask) != 8) continue;
+    if (std::sscanf(line.c_str(), "%63s %x %x %x %d %d %d %x", interface, &destination, &gateway, &flags, &ref, &use, &metric, &mask) != 8)
+      continue;
     routes.push_back({__builtin_bswap32(destination), __builtin_bswap32(mask)});
   }
   return routes;
@@ -56,7 +57,11 @@ Json record_to_json(const Record& record) {
   const Cluster& cluster = record.cluster;
   Json nodes = Json::array();
   for (const auto& node : cluster.nodes) {
-    nodes.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}, {"cpus", node.resources.cpus}, {"memory_bytes", node.resources.memory_bytes}});
+    nodes.push_back({{"name", node.name},
+                     {"role", node.role},
+                     {"address", node.address},
+                     {"cpus", node.resources.cpus},
+                     {"memory_bytes", node.resources.memory_bytes}});
   }
   Json json = {{"kiln", 1},
                {"name", cluster.name},
@@ -123,7 +128,8 @@ void save_record(const std::filesystem::path& folder, const Record& record) {
   const std::filesystem::path path = folder / "cluster.json", fresh = folder / "cluster.json.new";
   const std::string text = record_to_json(record).dump(2);
   const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::rename(fresh.c_str(), path.c_str()) != 0) {
+  if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::rename(fresh.c_str(), path.c_str()) != 0) {
     fail("cannot write '{}': {}", path.native(), errno_text(errno));
   }
 }
@@ -191,7 +197,8 @@ std::int64_t available_memory_bytes() {
   const std::string text = read_file("/proc/meminfo");
   const auto at = text.find("MemAvailable:");
   long kibibytes = 0;
-  if (at == std::string::npos || std::sscanf(text.c_str() + at, "MemAvailable: %ld", &kibibytes) != 1) fail("cannot tell how much memory is available");
+  if (at == std::string::npos || std::sscanf(text.c_str() + at, "MemAvailable: %ld", &kibibytes) != 1)
+    fail("cannot tell how much memory is available");
   return static_cast<std::int64_t>(kibibytes) * 1024;
 }
 

@@ -26,11 +26,11 @@
 namespace kiln::provider::local {
 
 struct Record {
-  Cluster cluster;  // state: creating (never committed), running or stopped
+  Cluster cluster;                                     // state: creating (never committed), running or stopped
   std::vector<std::string> layer_keys, layer_folders;  // lowest first
-  std::string subnet = "10.88";  // of /16: the first half of every address
-  unsigned next_host = 2;        // addresses are not given twice until all were given once
-  std::string cgroup;            // "/kiln/NAME-HASH"; empty: no limits (ordinary user)
+  std::string subnet = "10.88";                        // of /16: the first half of every address
+  unsigned next_host = 2;                              // addresses are not given twice until all were given once
+  std::string cgroup;                                  // "/kiln/NAME-HASH"; empty: no limits (ordinary user)
 };
 
 Json record_to_json(const Record& record);

@@ -112,7 +112,8 @@ void Relays::serve() {
       move(connection.to_node, connection.client.get(), connection.node.get(), client, node, connection.broken);
       move(connection.to_client, connection.node.get(), connection.client.get(), node, client, connection.broken);
     }
-    connections.remove_if([](const Connection& connection) { return connection.broken || (connection.to_node.closed && connection.to_client.closed); });
+    connections.remove_if(
+        [](const Connection& connection) { return connection.broken || (connection.to_node.closed && connection.to_client.closed); });
 
     for (std::size_t i = 0; i < listeners.size(); ++i) {
       if ((polled[1 + i].revents & POLLIN) == 0) continue;
@@ -120,7 +121,8 @@ void Relays::serve() {
       if (!client) continue;
       Fd node(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       const sockaddr_in target = socket_address(listeners[i].address, listeners[i].port);
-      if (!node || (::connect(node.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target) != 0 && errno != EINPROGRESS)) continue;
+      if (!node || (::connect(node.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target) != 0 && errno != EINPROGRESS))
+        continue;
       auto& connection = connections.emplace_back();
       connection.client = std::move(client);
       connection.node = std::move(node);

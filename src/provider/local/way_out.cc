@@ -29,7 +29,8 @@ void WayOut::prepare() {
   const auto slirp = find_program("slirp4netns"), nft = find_program("nft");
   int ends[2];
   if (!slirp || !nft || ::pipe2(ends, O_CLOEXEC) != 0) fail("cannot start slirp4netns: {}", errno_text(errno));
-  const std::string rules = fmt::format("table ip kiln {{\nchain out {{\ntype nat hook postrouting priority srcnat;\noifname \"{}\" masquerade\n}}\n}}\n", kDevice);
+  const std::string rules = fmt::format(
+      "table ip kiln {{\nchain out {{\ntype nat hook postrouting priority srcnat;\noifname \"{}\" masquerade\n}}\n}}\n", kDevice);
   const Fd wait(ends[0]);
   go_ = Fd(ends[1]);
   const pid_t helper = ::fork();
@@ -49,8 +50,8 @@ void WayOut::prepare() {
     int status = 0;
     if (inside < 0 || ::waitpid(inside, &status, 0) < 0 || status != 0) ::_exit(1);  // nft's complaint is in the keeper's log
     // The host's loopback is not for nodes: what listens there trusts who connects. 65520: the longest packet that libslirp takes.
-    ::execl(slirp->c_str(), "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", "/proc/1/ns/net", kDevice,
-            static_cast<char*>(nullptr));
+    ::execl(slirp->c_str(), "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", "/proc/1/ns/net",
+            kDevice, static_cast<char*>(nullptr));
     ::_exit(127);
   }
 }

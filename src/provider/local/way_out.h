@@ -6,7 +6,8 @@
 
 namespace kiln::provider::local {
 
-// True when the host has a default route, slirp4netns and nft are installed and /dev/net/tun may be used. To be asked in the host's network namespace.
+// True when the host has a default route, slirp4netns and nft are installed and /dev/net/tun may be used. To be asked in the host's network
+// namespace.
 bool host_has_way_out();
 
 class WayOut {
