@@ -99,21 +99,25 @@ WorkFolder::~WorkFolder() {
 }
 
 // The kernel refuses those with a process in them, and so nobody else's are taken away.
-void remove_control_groups(const std::string& name) {
+bool remove_control_groups(const std::string& name) {
   std::error_code error;
-  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", error)) {
-    const fs::path all = controller.path() / WorkFolder::kControlGroups;
+  std::vector<fs::path> tops = {fs::path("/sys/fs/cgroup") / WorkFolder::kControlGroups};  // the unified hierarchy; else one for each controller
+  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", error)) tops.push_back(controller.path() / WorkFolder::kControlGroups);
+  bool all_gone = true;
+  const auto remove = [&](const fs::path& group) { all_gone = (::rmdir(group.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) && all_gone; };
+  for (const auto& top : tops) {
     if (!name.empty()) {
-      ::rmdir((all / name).c_str());
+      remove(top / name);
       continue;
     }
     std::vector<fs::path> groups;
-    for (const auto& group : fs::directory_iterator(all, error)) {
+    for (const auto& group : fs::directory_iterator(top, error)) {
       if (group.is_directory(error)) groups.push_back(group.path());
     }
-    for (const auto& group : groups) ::rmdir(group.c_str());
-    ::rmdir(all.c_str());
+    for (const auto& group : groups) remove(group);
+    remove(top);
   }
+  return all_gone;
 }
 
 void WorkFolder::keep() { path_.clear(); }

@@ -125,6 +125,7 @@ class Store {
 
 
 // Control groups that containers of work folders left: that of `name`, or all that have no process. Root's only; absent is fine.
-void remove_control_groups(const std::string& name = {});
+// False when one is there still.
+bool remove_control_groups(const std::string& name = {});
 
 }  // namespace kiln::bake

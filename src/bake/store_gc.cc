@@ -125,7 +125,11 @@ void remove_patiently(const fs::path& path) {
 std::vector<Store::Garbage> Store::collect_interrupted(bool dry_run) {
   const InterruptedWork found = find_interrupted(home_);
   if (!dry_run) {
-    for (const auto& path : found.paths) remove_patiently(path);
+    for (const auto& path : found.paths) {
+      // The lock's file comes last and tells that there is something to remove: a gc that is cut short is made good by the next.
+      if (path.extension() == ".lock") try_for_two_seconds([&] { return remove_control_groups(path.stem()); });
+      remove_patiently(path);
+    }
   }
   return found.garbage;
 }
