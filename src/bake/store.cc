@@ -39,22 +39,24 @@ Json parse_record(const fs::path& file, const std::string& text) {
 }  // namespace
 
 Json Layer::to_json() const {
-  return {{"key", key},         {"name", name},       {"module", module},   {"size_bytes", size_bytes},
-          {"files", files},     {"seconds", seconds}, {"created", created}, {"inputs", inputs}};
+  return {{"key", key},     {"name", name},       {"module", module},   {"size_bytes", size_bytes},
+          {"files", files}, {"seconds", seconds}, {"created", created}, {"inputs", inputs}};
 }
 
 Layer Layer::from_json(const Json& json) {
-  return {member<std::string>(json, "key"),          member<std::string>(json, "name"),    member<std::string>(json, "module"),
-          member<std::int64_t>(json, "size_bytes"),  member<std::int64_t>(json, "files"),  member<double>(json, "seconds"),
-          member<std::int64_t>(json, "created"),     member<Json>(json, "inputs")};
+  return {member<std::string>(json, "key"),         member<std::string>(json, "name"),   member<std::string>(json, "module"),
+          member<std::int64_t>(json, "size_bytes"), member<std::int64_t>(json, "files"), member<double>(json, "seconds"),
+          member<std::int64_t>(json, "created"),    member<Json>(json, "inputs")};
 }
 
 Json Image::to_json() const {
   Json layer_list = Json::array(), module_list = Json::array();
   for (const auto& layer : layers) layer_list.push_back(layer.to_json());
-  for (const auto& module : modules) module_list.push_back({{"manifest", config::module_to_json(module.manifest)}, {"params", module.params}});
-  return {{"kiln", 1},          {"name", name},       {"digest", digest},       {"architecture", architecture}, {"suite", suite}, {"summary", summary},
-          {"created", created}, {"spec_file", spec_file}, {"spec", spec}, {"layers", layer_list},         {"modules", module_list}};
+  for (const auto& module : modules)
+    module_list.push_back({{"manifest", config::module_to_json(module.manifest)}, {"params", module.params}});
+  return {{"kiln", 1},      {"name", name},         {"digest", digest},      {"architecture", architecture},
+          {"suite", suite}, {"summary", summary},   {"created", created},    {"spec_file", spec_file},
+          {"spec", spec},   {"layers", layer_list}, {"modules", module_list}};
 }
 
 Image Image::from_json(const Json& json) {
@@ -101,10 +103,14 @@ WorkFolder::~WorkFolder() {
 // The kernel refuses those with a process in them, and so nobody else's are taken away.
 bool remove_control_groups(const std::string& name) {
   std::error_code error;
-  std::vector<fs::path> tops = {fs::path("/sys/fs/cgroup") / WorkFolder::kControlGroups};  // the unified hierarchy; else one for each controller
-  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", error)) tops.push_back(controller.path() / WorkFolder::kControlGroups);
+  std::vector<fs::path> tops = {fs::path("/sys/fs/cgroup") /
+                                WorkFolder::kControlGroups};  // the unified hierarchy; else one for each controller
+  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", error))
+    tops.push_back(controller.path() / WorkFolder::kControlGroups);
   bool all_gone = true;
-  const auto remove = [&](const fs::path& group) { all_gone = (::rmdir(group.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) && all_gone; };
+  const auto remove = [&](const fs::path& group) {
+    all_gone = (::rmdir(group.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) && all_gone;
+  };
   for (const auto& top : tops) {
     if (!name.empty()) {
       remove(top / name);

@@ -38,7 +38,7 @@ struct Layer {
   std::int64_t files = 0;
   double seconds = 0;  // what making it took
   std::int64_t created = 0;
-  Json inputs;         // what the key is a digest of, by name: for --explain
+  Json inputs;  // what the key is a digest of, by name: for --explain
   Json to_json() const;
   static Layer from_json(const Json& json);
 };
@@ -57,7 +57,7 @@ struct Image {
   std::int64_t created = 0;
   std::string spec_file;
   Json spec;
-  std::vector<Layer> layers;  // lowest first
+  std::vector<Layer> layers;         // lowest first
   std::vector<ImageModule> modules;  // in their order
   Json to_json() const;
   static Image from_json(const Json& json);
@@ -122,7 +122,6 @@ class Store {
  private:
   std::filesystem::path home_;
 };
-
 
 // Control groups that containers of work folders left: that of `name`, or all that have no process. Root's only; absent is fine.
 // False when one is there still.
