@@ -184,8 +184,16 @@ class LocalProviderTest : public testing::Test {
     provider_->collect_garbage(false);
     expect_soon([&] { return keepers() == keepers_before_; }, "no keeper is left");
     EXPECT_EQ(traces(), before_);
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(home_->path() / "clusters", ignored)) EXPECT_EQ(entry.path().filename(), ".lock");
+    // A keeper that ended by its lease may have met collect_garbage() over the same folder: the next call finishes it.
+    const auto only_the_lock = [&] {
+      provider_->collect_garbage(false);
+      std::error_code ignored;
+      for (const auto& entry : fs::directory_iterator(home_->path() / "clusters", ignored)) {
+        if (entry.path().filename() != ".lock") return false;
+      }
+      return true;
+    };
+    expect_soon(only_the_lock, "no folder of a cluster is left");
   }
 
   static CreateRequest request(const std::string& name, int workers = 2) {
