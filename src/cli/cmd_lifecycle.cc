@@ -68,7 +68,7 @@ const RegisterCommand resize_command{
        app.add_option("NAME", *name, "the cluster")->required();
        app.add_option("-w,--workers", *workers, "how many workers there shall be")->type_name("N")->required();
        return [name, workers] {
-         if (*workers < 0 || *workers > 10000) fail_usage("--workers {}: a cluster has 0 to 10000 workers", *workers);
+         if (*workers < 0 || *workers > 5000) fail_usage("--workers {}: a cluster has 0 to 5000 workers", *workers);
          auto session = cluster::Session::open_running(*name);
          const auto timeline = cluster::resize(session, *workers);
          return Response{{{"cluster", *name}, {"workers", *workers}, {"seconds", timeline.total_seconds}, {"timeline", timeline.to_json()}},

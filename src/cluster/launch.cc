@@ -235,7 +235,7 @@ LaunchResult launch(const LaunchOptions& options) {
 }
 
 Timeline resize(Session& session, int workers) {
-  if (workers < 0 || workers > 10000) fail_usage("--workers {}: a cluster has 0 to 10000 workers", workers);
+  if (workers < 0 || workers > 5000) fail_usage("--workers {}: a cluster has 0 to 5000 workers", workers);
   const provider::Cluster before = session.cluster();
   Recording recording(fmt::format("resize {} to {} workers", before.name, workers));
   const double started = now_in_seconds();
