@@ -11,7 +11,7 @@ traces() {
     sed 's/^/mount /' /proc/self/mountinfo
     ip -o link | sed 's/^[0-9]*: /link /; s/@.*//'
     ip netns list 2>/dev/null | sed 's/^/netns /'
-    pgrep -u "$(id -u)" -f 'kiln-node|__cell|slirp4netns' | sed 's/^/process /'
+    pgrep -u "$(id -u)" -f '^(/usr/lib/kiln/)?kiln-node run|^kiln __cell|^(/usr/bin/)?slirp4netns' | sed 's/^/process /'
     find /sys/fs/cgroup -type d -path '*/kiln/*' 2>/dev/null
     find "$KILN_HOME/clusters" -mindepth 1 -maxdepth 1 -type d 2>/dev/null
   } | LC_ALL=C sort
