@@ -300,7 +300,7 @@ std::string index_url() {
   for (const char* pip : {"pip3", "pip"}) {
     if (!find_program(pip)) continue;
     ProcessOptions options;
-    options.timeout = std::chrono::seconds(20);
+    options.timeout = std::chrono::seconds(120);
     const auto result = run({pip, "config", "get", "global.index-url"}, options);
     if (result.ok() && !trim(result.output).empty()) return std::string(trim(result.output));
     break;

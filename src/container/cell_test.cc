@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -103,6 +104,19 @@ void expect_soon(const std::function<bool()>& condition) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   while (!condition() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   EXPECT_TRUE(condition());
+}
+
+// A cell closes what it did not ask for; waiting for a program in it must not take another file for Ctrl-C, and turn in circles.
+const RegisterCellJob wait_job("test-wait", [](const Json&) {
+  const Fd file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+  pollfd polled{interrupt_fd(), POLLIN, 0};
+  return Json{{"ready", ::poll(&polled, 1, 0)}, {"other", interrupt_fd() != file.get()}};
+});
+
+TEST(Cell, WaitingInItIsQuiet) {
+  const Json answer = run_in_cell("test-wait", {});
+  EXPECT_EQ(answer.at("ready"), 0);
+  EXPECT_EQ(answer.at("other"), true);
 }
 
 TEST(Cell, IsRootOfItsOwnNamespaces) {
