@@ -394,12 +394,15 @@ TEST_F(LocalProviderTest, LauncherKilledBeforeCommitLeavesNothing) {
     provider_->create(request("demo"));
     for (;;) ::pause();
   }
-  expect_soon([&] { return provider_->find("demo").has_value() && provider_->find("demo")->nodes[0].running; }, "it is being launched");
+  const auto runs = [&] {
+    const auto cluster = provider_->find("demo");  // asked once: it may change between two calls
+    return cluster && !cluster->nodes.empty() && cluster->nodes[0].running;
+  };
+  expect_soon(runs, "it is being launched");
   ::kill(launcher, SIGKILL);
   ::waitpid(launcher, nullptr, 0);
   expect_soon([&] { return keepers() == keepers_before_; }, "the keeper has ended");
-  EXPECT_FALSE(fs::exists(cluster_folder("demo")));
-  EXPECT_TRUE(provider_->list().empty());
+  expect_soon([&] { return !fs::exists(cluster_folder("demo")) && provider_->list().empty(); }, "nothing is left");
 }
 
 TEST_F(LocalProviderTest, LauncherKilledAtAnyMomentLetsTheNextLaunchWork) {
