@@ -92,12 +92,17 @@ struct InterruptedWork {
   std::vector<fs::path> paths;
 };
 
-InterruptedWork find_interrupted(const fs::path& home) {
+// `patient`: when no bake can be running, a lock that is held is a launch's, or that of a bake which was just killed.
+InterruptedWork find_interrupted(const fs::path& home, bool patient) {
   InterruptedWork found;
+  const auto is_free = [&](const fs::path& lock) {
+    const auto attempt = [&] { return FileLock::try_now(lock).has_value(); };
+    return patient ? try_for_two_seconds(attempt) : attempt();
+  };
   for (const auto& path : entries_of(home / "tmp")) {
     if (path.extension() == ".lock") {
-      if (!fs::exists(fs::path(path).replace_extension()) && FileLock::try_now(path)) found.paths.push_back(path);
-    } else if (FileLock::try_now(path.native() + ".lock")) {
+      if (!fs::exists(fs::path(path).replace_extension()) && is_free(path)) found.paths.push_back(path);
+    } else if (is_free(path.native() + ".lock")) {
       found.garbage.push_back({"interrupted work " + path.filename().native(), size_of_tree(path)});
       found.paths.push_back(path);
       found.paths.push_back(path.native() + ".lock");
@@ -123,7 +128,7 @@ void remove_patiently(const fs::path& path) {
 }  // namespace
 
 std::vector<Store::Garbage> Store::collect_interrupted(bool dry_run) {
-  const InterruptedWork found = find_interrupted(home_);
+  const InterruptedWork found = find_interrupted(home_, false);
   if (!dry_run) {
     for (const auto& path : found.paths) {
       // The lock's file comes last and tells that there is something to remove: a gc that is cut short is made good by the next.
@@ -183,7 +188,7 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
   for (const auto& path : entries_of(home_ / "images")) {
     if (path.extension() != ".json") condemn("interrupted write " + path.filename().native(), path);
   }
-  auto interrupted_work = find_interrupted(home_);
+  auto interrupted_work = find_interrupted(home_, !dry_run);
   garbage.insert(garbage.end(), interrupted_work.garbage.begin(), interrupted_work.garbage.end());
   doomed.insert(doomed.end(), interrupted_work.paths.begin(), interrupted_work.paths.end());
   if (dry_run) return garbage;

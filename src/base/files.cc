@@ -46,7 +46,8 @@ Fd open_lock_file(const fs::path& path) {
 std::optional<std::string> read_file_if_there(const fs::path& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) {
-    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    // ESRCH: /proc of a process that has just ended.
+    if (errno == ENOENT || errno == ENOTDIR || errno == ESRCH) return std::nullopt;
     fail("cannot open '{}': {}", path.native(), errno_text(errno));
   }
   return read_all(fd.get(), path);

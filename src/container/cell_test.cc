@@ -94,7 +94,12 @@ class Collector : public EventSink {
 int processes_of(const std::string& job) {
   int count = 0;
   for (const auto& entry : fs::directory_iterator("/proc")) {
-    const auto command = read_file_if_there(entry.path() / "cmdline");
+    std::optional<std::string> command;
+    try {
+      command = read_file_if_there(entry.path() / "cmdline");
+    } catch (const Error&) {
+      // It ended between being opened and being read.
+    }
     if (command && command->find("__cell") != std::string::npos && command->find(job) != std::string::npos) ++count;
   }
   return count;
