@@ -139,11 +139,48 @@ deploy_root_is_applied() {
   grep -q 'setup on master-1' "$scratch/stages"
   grep -q 'setup on worker-1' "$scratch/stages"
   "$kiln" exec "$name-d" -- cat /root/ran | grep -qx 'run on master-1'
+  # One that joins later gets them too, even when the folder is gone here.
+  mv "$scratch/deploy" "$scratch/deploy.elsewhere"
+  "$kiln" resize "$name-d" --workers 2
+  "$kiln" exec "$name-d" --node worker-2 -- cat /root/stages | grep 'setup on worker-2'
+  mv "$scratch/deploy.elsewhere" "$scratch/deploy"
   "$kiln" destroy "$name-d"
   echo 'echo the reason; exit 3' > "$scratch/deploy/setup.sh"
   expect_failure 1 'the reason' "$kiln" launch "$name-d" --workers 1 --deploy-root "$scratch/deploy"
   "$kiln" list > "$scratch/list"
   refute grep -q "^$name-d" "$scratch/list"
+}
+modules_are_installed_at_launch() {
+  mkdir -p "$scratch/modules/greeter"
+  cat > "$scratch/modules/greeter/module.yaml" <<'YAML'
+summary: says hello, by a package that the image lacks
+params: {word: nobody}
+packages: {debian: [hello]}
+services:
+  greeter:
+    user: spark
+    exec: sleep infinity
+    ready: {exec: "test -s /opt/greeter/said"}
+YAML
+  cat > "$scratch/modules/greeter/init.sh" <<'SH'
+mkdir -p /opt/greeter
+echo "$KILN_STAGE $KILN_PARAM_WORD $(hello --greeting=hello)" > /opt/greeter/said
+SH
+  "$kiln" image show spark --json > "$scratch/image.before"
+  set -- "$name-m" --workers 1 --modules "$scratch/modules" --with greeter --param greeter.word=you --no-timeline
+  "$kiln" launch "$@"
+  "$kiln" exec "$name-m" --all -- cat /opt/greeter/said > "$scratch/said"
+  cat "$scratch/said"
+  [ "$(grep -c '| deploy you hello$' "$scratch/said")" = 2 ]
+  "$kiln" status "$name-m" | grep greeter.greeter
+  "$kiln" resize "$name-m" --workers 2
+  "$kiln" exec "$name-m" --node worker-2 -- cat /opt/greeter/said | grep 'deploy you'
+  "$kiln" image show spark --json | diff "$scratch/image.before" -
+  # gc leaves what the cluster stands on.
+  "$kiln" image gc
+  "$kiln" stop "$name-m" && "$kiln" start "$name-m"
+  "$kiln" exec "$name-m" --node worker-1 -- cat /opt/greeter/said | grep 'deploy you'
+  "$kiln" destroy "$name-m"
 }
 libraries_work_together() {
   cat > "$scratch/science.py" <<'PY'
@@ -306,6 +343,7 @@ cluster_suite() {
   check "stop and start, disks kept" stops_and_starts_with_its_disks
   check "two clusters at once" two_clusters_do_not_meet
   check "launch: a deploy root's scripts run on every node" deploy_root_is_applied
+  check "launch: a module that the image lacks is installed" modules_are_installed_at_launch
   check "kill -9 of a worker's JVM during a job" a_killed_jvm_comes_back_and_the_job_ends_right
   check "kill -9 of a whole worker during a job" a_killed_node_is_told_and_the_job_ends_right
   check "destroy leaves nothing" destroys_without_a_trace

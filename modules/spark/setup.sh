@@ -54,14 +54,20 @@ read -r secret < "$KILN_SECRET_FILE"
 echo "-Dspark.authenticate.secret=$secret" > "$conf/cluster.args"
 # Class-data archives: half of a JVM's start. They hold for exactly this class path, so both go together. They are given
 # as default options, which Spark puts before a user's extraJavaOptions; a user's own extraClassPath merely switches them off.
+# They are mapped where they were made for: see daemon.
 java=
-[ ! -e "$kiln/app.jsa" ] || java="-XX:SharedArchiveFile=$kiln/app.jsa -Xlog:disable -Xlog:all=error:stderr"
+if [ -e "$kiln/app.jsa" ]; then
+    java="-XX:SharedArchiveFile=$kiln/app.jsa -Xlog:disable -Xlog:all=error:stderr"
+    java="$java -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0"
+fi
 # Both compilers as ever, but later: code has to run 3 times as often before C1, 10 times before C2. By the JVM's own figures
 # they compile what a start runs and nothing runs again, for a third of a short job's processor time; real work
 # passes these marks within a second. No collector is named: a user's choice of another would be an error then.
 java="$java -XX:Tier3InvocationThreshold=600 -XX:Tier3MinInvocationThreshold=300 -XX:Tier3CompileThreshold=6000"
 java="$java -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000"
 java="$java -XX:Tier4BackEdgeThreshold=400000"
+# Netty 4.2 asks at its start whether anybody records its events, which sets up the whole flight recorder, 50 ms.
+java="$java -Dio.netty.jfr.enabled=false"
 {
     printf '%s\n' \
         "# Written by kiln at every start of the node. It holds the cluster's secret: for the user spark only." \

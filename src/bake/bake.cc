@@ -29,8 +29,10 @@ using Kind = PlannedLayer::Kind;
 
 class Bake {
  public:
-  Bake(Store& store, const config::ImageSpec& spec, const BakeOptions& options)
-      : store_(store),
+  // `on`: the image to which the spec's modules are added; null for one from the ground.
+  Bake(Store& store, const config::ImageSpec& spec, const BakeOptions& options, const Image* on = nullptr)
+      : on_(on),
+        store_(store),
         spec_(spec),
         options_(options),
         sources_(store),
@@ -65,6 +67,7 @@ class Bake {
   std::string image_text(const PlannedLayer& layer) const;
   Image image() const;
 
+  const Image* on_;
   Store& store_;
   const config::ImageSpec& spec_;
   const BakeOptions& options_;
@@ -90,13 +93,17 @@ std::optional<Image> Bake::find_previous() const {
 }
 
 // Once: editing a module while it is baked must not mix two states. Makes nothing, so that nothing is made of a wrong spec.
-void Bake::read_modules() { plan_.modules = plan_modules(spec_, options_.modules, config::builtin_values(spec_.base, spec_.architecture)); }
+void Bake::read_modules() {
+  plan_.modules = plan_modules(spec_, options_.modules, config::builtin_values(spec_.base, spec_.architecture));
+  if (on_ != nullptr) plan_.modules = without_modules_of(*on_, std::move(plan_.modules));
+}
 
 void Bake::make_plan() {
-  plan_ = bake::make_plan(spec_, std::move(plan_.modules), agent_digest_, [&](const SourceRequest& request) -> std::optional<std::string> {
+  const auto digest_of = [&](const SourceRequest& request) -> std::optional<std::string> {
     const auto record = sources_.find(request);
     return record ? std::optional(record->digest) : std::nullopt;
-  });
+  };
+  plan_ = bake::make_plan(spec_, std::move(plan_.modules), agent_digest_, digest_of, on_);
   layers_.clear();
   for (const auto& layer : plan_.layers) {
     if (layer.key.empty()) continue;
@@ -141,11 +148,12 @@ void Bake::lay_ground() {
   std::vector<GraphTask> tasks;
   std::size_t ground = 0;
   for (std::size_t i = 0; i < plan_.layers.size(); ++i) {
-    const Kind kind = plan_.layers[i].kind;
-    if (kind != Kind::kBase && kind != Kind::kPackages) continue;
+    const PlannedLayer& layer = plan_.layers[i];
+    const bool lost = layer.kind == Kind::kGiven && layers_.count(layer.key) == 0;
+    if (layer.kind != Kind::kBase && layer.kind != Kind::kPackages && !lost) continue;
     std::vector<std::size_t> after;
     if (ground++ > 0) after.push_back(0);
-    tasks.push_back({plan_.layers[i].name, after, [this, i] { build_layer(i); }});
+    tasks.push_back({layer.name, after, [this, i] { build_layer(i); }});
   }
   for (const auto& request : needed_sources()) {
     tasks.push_back({request.module + "/" + request.spec.name, {}, [this, request] { sources_.fetch(request); }});
@@ -225,6 +233,8 @@ StepResult Bake::run_step(const PlannedLayer& layer, const StepPlace& place) {
       return make_warm(layer, place);
     case Kind::kAgent:
       return make_agent(layer, place);
+    case Kind::kGiven:
+      fail("its files are no longer in the store; `kiln bake` makes image '{}' again", spec_.name);
   }
   fail("a layer of an unknown kind");
 }
@@ -278,7 +288,8 @@ StepResult Bake::make_module(const PlannedLayer& layer, const StepPlace& place) 
   std::vector<std::string> files;
   for (const auto& [file, digest] : files_for_script(module, "init.sh")) files.push_back(file);
   step.module_folders = {{module.manifest.name, module.manifest.folder, files}};
-  step.scripts = {module_script(module, plan_.builtins, "bake", "init.sh", spec_.epoch, jobs_, mounted, step.network)};
+  const std::string stage = layer.inputs.value("stage", "bake");
+  step.scripts = {module_script(module, plan_.builtins, stage, "init.sh", spec_.epoch, jobs_, mounted, step.network)};
   return run_over_layers(place, step);
 }
 
@@ -299,7 +310,7 @@ StepResult Bake::make_warm(const PlannedLayer& layer, const StepPlace& place) {
 // What the agent and people find in the image: /usr/lib/kiln/image.json.
 std::string Bake::image_text(const PlannedLayer& layer) const {
   Json modules = Json::array(), layers = Json::array();
-  for (const auto& module : plan_.modules)
+  for (const auto& module : image().modules)
     modules.push_back({{"name", module.manifest.name}, {"summary", module.manifest.summary}, {"params", module.params}});
   std::string keys;
   for (const std::size_t below : layer.below) {
@@ -378,6 +389,7 @@ Image Bake::image() const {
   for (const auto& planned : plan_.layers) {
     if (const auto found = layers_.find(planned.key); found != layers_.end()) image.layers.push_back(found->second);
   }
+  if (on_ != nullptr) image.modules = on_->modules;
   for (const auto& module : plan_.modules) image.modules.push_back({module.manifest, module.params});
   return image;
 }
@@ -407,6 +419,7 @@ BakeResult Bake::tell_plan() const {
 BakeResult Bake::record() {
   BakeResult result = tell_plan();
   result.image.created = static_cast<std::int64_t>(now_in_seconds());
+  if (!options_.record) return result;
   if (previous_) {
     const std::int64_t created = std::exchange(result.image.created, previous_->created);
     // By its text: that is what will be read.
@@ -437,32 +450,57 @@ std::filesystem::path find_agent() {
   throw missing;
 }
 
+namespace {
+
+BakeResult run_bake(Bake& bake, const Store& store, bool dry_run) {
+  // The modules and their order.
+  bake.read_modules();
+  // gc takes nothing away meanwhile.
+  std::optional<FileLock> in_use;
+  if (!dry_run) in_use = store.in_use();
+
+  // The layers and their keys, as far as the store knows the sources.
+  bake.make_plan();
+  if (dry_run) return bake.tell_plan();
+  // Every layer is there: only the record may be new.
+  if (bake.is_whole()) return bake.record();
+  container::require_host();
+  // Base, packages and sources, side by side.
+  bake.lay_ground();
+  // Now every source is known, and with them every key.
+  bake.make_plan();
+  // A layer for each module over those it requires, independent ones at the same time.
+  bake.build_modules();
+  bake.check_conflicts();
+  // What runs over all of it, and the agent on top.
+  bake.build_top();
+  // The image is what its record says.
+  return bake.record();
+}
+
+}  // namespace
+
 BakeResult bake(Store& store, const config::ImageSpec& spec, const BakeOptions& options) {
   return with_context("baking image '" + spec.name + "'", [&] {
     Bake bake(store, spec, options);
-    // The modules and their order.
-    bake.read_modules();
-    // gc takes nothing away meanwhile.
-    std::optional<FileLock> in_use;
-    if (!options.dry_run) in_use = store.in_use();
+    return run_bake(bake, store, options.dry_run);
+  });
+}
 
-    // The layers and their keys, as far as the store knows the sources.
-    bake.make_plan();
-    if (options.dry_run) return bake.tell_plan();
-    // Every layer is there: only the record may be new.
-    if (bake.is_whole()) return bake.record();
-    container::require_host();
-    // Base, packages and sources, side by side.
-    bake.lay_ground();
-    // Now every source is known, and with them every key.
-    bake.make_plan();
-    // A layer for each module over those it requires, independent ones at the same time.
-    bake.build_modules();
-    bake.check_conflicts();
-    // What runs over all of it, and the agent on top.
-    bake.build_top();
-    // The image is what its record says.
-    return bake.record();
+config::Values builtins_of(const Image& image) {
+  const auto spec = config::image_spec_from_json(image.spec);
+  return config::builtin_values(spec.base, spec.architecture);
+}
+
+Image add_modules(Store& store, const Image& image, const std::vector<config::ModuleChoice>& choices, const BakeOptions& options) {
+  config::ImageSpec spec = config::image_spec_from_json(image.spec);
+  spec.file = image.spec_file;
+  spec.modules = choices;
+  BakeOptions unrecorded = options;
+  unrecorded.record = false;
+  return with_context("adding modules to image '" + image.name + "'", [&] {
+    Bake bake(store, spec, unrecorded, &image);
+    return run_bake(bake, store, false).image;
   });
 }
 

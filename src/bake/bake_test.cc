@@ -138,6 +138,56 @@ class BakeTest : public testing::Test {
   BakeOptions options_;
 };
 
+// As on a node: over everything that the image has, and nothing of the image changes.
+TEST_F(BakeTest, AddsModulesAtLaunchOnTopOfTheImage) {
+  const BakeResult first = bake();
+  module("d", "summary: d\nrequires: [b]\nparams: {word: x}\n",
+         {{"init.sh",
+           "mkdir /opt/d\necho $KILN_STAGE $KILN_PARAM_WORD > /opt/d/said\ncat /opt/warm >> /opt/d/said\n"
+           "echo 'd:x:903:903::/:/bin/sh' >> /etc/passwd\n"}});
+  config::ModuleChoice choice;
+  choice.name = "d";
+  choice.params["word"] = "hello";
+  const Image image = add_modules(store_, first.image, {choice}, options_);
+  Lines names, modules;
+  for (const auto& layer : image.layers) names.push_back(layer.name);
+  for (const auto& added : image.modules) modules.push_back(added.manifest.name);
+  EXPECT_EQ(names, (Lines{"base", "module a", "module b", "module c", "warm", "agent", "module d at launch", "agent at launch"}));
+  EXPECT_EQ(modules, (Lines{"a", "b", "c", "d"}));
+  EXPECT_NE(image.digest, first.image.digest);
+  const auto top = [&](std::size_t from_top) { return store_.layer_folder(image.layers[image.layers.size() - from_top].key); };
+  const std::string passwd = read_file(first.image.layers.empty() ? fs::path() : layer(first, "warm") / "etc/passwd");
+  EXPECT_EQ(read_file(top(2) / "opt/d/said"), "deploy hello\n" + passwd + "seed\n");
+  EXPECT_EQ(read_file(top(2) / "etc/passwd"), passwd + "d:x:903:903::/:/bin/sh\n");
+  const Json manifest = Json::parse(read_file(top(1) / "usr/lib/kiln/modules/d/module.json"));
+  EXPECT_EQ(manifest.at("name"), "d");
+  // Installed once; the image by its name is what it was.
+  const auto lines = names.size();
+  EXPECT_EQ(add_modules(store_, first.image, {choice}, options_).digest, image.digest);
+  EXPECT_EQ(store_.find_image("tiny")->digest, first.image.digest);
+  EXPECT_EQ(store_.find_image("tiny")->layers.size() + 2, lines);
+  expect_whole_store();
+  expect_nothing_left();
+  // No record speaks for the added layers: garbage, unless a cluster stands on them.
+  EXPECT_FALSE(store_.find_layer(image.layers.back().key).has_value());
+}
+
+TEST_F(BakeTest, AModuleThatCannotBeAddedIsNamed) {
+  const BakeResult first = bake();
+  module("d", "summary: d\n", {{"init.sh", "echo no luck >&2\nexit 7\n"}});
+  config::ModuleChoice choice;
+  choice.name = "d";
+  try {
+    add_modules(store_, first.image, {choice}, options_);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("init.sh of module 'd' failed with exit code 7"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("no luck"), std::string::npos) << error.what();
+  }
+  expect_whole_store();
+  expect_nothing_left();
+}
+
 TEST_F(BakeTest, BakesOnceAndThenDoesNothing) {
   const BakeResult first = bake();
   EXPECT_TRUE(first.changed);

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -13,6 +14,8 @@
 namespace kiln::bake {
 
 namespace {
+
+using Kind = PlannedLayer::Kind;
 
 // On a node only: they change nothing that is made while baking. (What the manifest says about baking is in the inputs by itself.)
 constexpr const char* kNodeFiles[] = {"test.sh", "run.sh", "module.yaml"};
@@ -130,7 +133,7 @@ void finish_layer(Plan& plan, PlannedLayer layer) {
   layer.inputs["architecture"] = plan.spec.architecture;
   layer.inputs["epoch"] = plan.spec.epoch;
   bool known = true;
-  if (layer.kind != PlannedLayer::Kind::kBase) {
+  if (layer.kind != Kind::kBase) {
     layer.inputs["below"] = Json::array();
     for (const std::size_t index : layer.below) {
       layer.inputs["below"].push_back({{"name", plan.layers[index].name}, {"key", plan.layers[index].key}});
@@ -149,7 +152,7 @@ Json module_input(const std::map<std::string, std::string>& files, const config:
 }
 
 PlannedLayer plan_base(const config::ImageSpec& spec) {
-  PlannedLayer base{PlannedLayer::Kind::kBase, "base", "", {{"kind", "base"}}, {}, 0};
+  PlannedLayer base{Kind::kBase, "base", "", {{"kind", "base"}}, {}, 0};
   if (spec.base.kind == config::BaseSpec::Kind::kTarball) {
     base.inputs["tarball"] = spec.base.sha256.empty() ? sha256_hex_of_file(spec.base.tarball) : spec.base.sha256;
   } else {
@@ -207,15 +210,72 @@ std::map<std::string, std::string> files_for_script(const PlannedModule& module,
   return files;
 }
 
+std::vector<PlannedModule> without_modules_of(const Image& image, std::vector<PlannedModule> modules) {
+  const auto has = [&](const std::string& name) {
+    return std::any_of(image.modules.begin(), image.modules.end(), [&](const auto& module) { return module.manifest.name == name; });
+  };
+  std::vector<PlannedModule> rest;
+  std::map<std::size_t, std::size_t> place;  // index before → now
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    if (has(modules[i].manifest.name)) continue;
+    place[i] = rest.size();
+    std::vector<std::size_t> below;
+    for (const std::size_t index : modules[i].below) {
+      if (const auto found = place.find(index); found != place.end()) below.push_back(found->second);
+    }
+    modules[i].below = std::move(below);
+    rest.push_back(std::move(modules[i]));
+  }
+  return rest;
+}
+
+bool concerns_baking(const config::Module& module, const std::string& parameter) {
+  std::vector<std::string> texts;
+  for (const auto& [distribution, packages] : module.packages) texts.insert(texts.end(), packages.begin(), packages.end());
+  for (const auto& source : module.sources) {
+    for (const auto& mirror : source.mirrors) {
+      texts.insert(texts.end(), mirror.what.begin(), mirror.what.end());
+      texts.push_back(mirror.ref);
+    }
+  }
+  for (const auto& text : texts) {
+    const auto names = config::placeholders(text);
+    if (std::find(names.begin(), names.end(), parameter) != names.end()) return true;
+  }
+  const auto script = read_file_if_there(module.folder / "init.sh");
+  return script && script->find("KILN_PARAM_" + config::variable_name(parameter)) != std::string::npos;
+}
+
+namespace {
+
+// The ground on which modules' layers stand; what is left of `packages` is to be installed.
+std::vector<std::size_t> plan_given(Plan& plan, const Image& on, std::set<std::string>& packages) {
+  std::vector<std::size_t> ground;
+  for (const auto& layer : on.layers) {
+    const auto installed = layer.inputs.value("kind", "") == "packages" ? layer.inputs.value("packages", std::vector<std::string>())
+                                                                        : std::vector<std::string>();
+    for (const auto& package : installed) packages.erase(package);
+    ground.push_back(plan.layers.size());
+    plan.layers.push_back({Kind::kGiven, layer.name, layer.key, layer.inputs, {}, 0});
+  }
+  return ground;
+}
+
+}  // namespace
+
 Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest,
-               const SourceDigests& digest_of) {
+               const SourceDigests& digest_of, const Image* on) {
   Plan plan{spec, config::builtin_values(spec.base, spec.architecture), std::move(modules), {}};
+  const std::string when = on != nullptr ? " at launch" : "";
+  auto packages = distribution_packages(spec, plan.modules);
   std::vector<std::size_t> ground = {0};
+  if (on != nullptr)
+    ground = plan_given(plan, *on, packages);
+  else
+    finish_layer(plan, plan_base(spec));
 
-  finish_layer(plan, plan_base(spec));
-
-  if (const auto packages = distribution_packages(spec, plan.modules); !packages.empty()) {
-    finish_layer(plan, {PlannedLayer::Kind::kPackages, "packages", "", {{"kind", "packages"}, {"packages", packages}}, ground, 0});
+  if (!packages.empty()) {
+    finish_layer(plan, {Kind::kPackages, "packages" + when, "", {{"kind", "packages"}, {"packages", packages}}, ground, 0});
     ground.push_back(plan.layers.size() - 1);
   }
 
@@ -223,7 +283,7 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
   for (std::size_t i = 0; i < plan.modules.size(); ++i) {
     const PlannedModule& module = plan.modules[i];
     if (!module.has("init.sh")) continue;
-    PlannedLayer layer{PlannedLayer::Kind::kModule, "module " + module.manifest.name, "", {}, ground, i};
+    PlannedLayer layer{Kind::kModule, "module " + module.manifest.name + when, "", {}, ground, i};
     for (const std::size_t below : module.below) {
       if (const auto found = layer_of_module.find(below); found != layer_of_module.end()) layer.below.push_back(found->second);
     }
@@ -238,13 +298,14 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
                     {"builtins", plan.builtins},
                     {"modules", {{module.manifest.name, module_input(files_for_script(module, "init.sh"), module.params)}}},
                     {"sources", sources}};
+    if (on != nullptr) layer.inputs["stage"] = "deploy";
     finish_layer(plan, std::move(layer));
     layer_of_module[i] = plan.layers.size() - 1;
   }
 
   const auto all_layers = [&] {
     std::vector<std::size_t> all(plan.layers.size());
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    std::iota(all.begin(), all.end(), std::size_t{0});
     return all;
   };
   Json warm = Json::object(), nodes = Json::object();
@@ -253,11 +314,11 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
     nodes[module.manifest.name] = module_input(module.files, module.params);
   }
   if (spec.warm && !warm.empty()) {
-    finish_layer(
-        plan, {PlannedLayer::Kind::kWarm, "warm", "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, all_layers(), 0});
+    finish_layer(plan,
+                 {Kind::kWarm, "warm" + when, "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, all_layers(), 0});
   }
-  finish_layer(plan, {PlannedLayer::Kind::kAgent,
-                      "agent",
+  finish_layer(plan, {Kind::kAgent,
+                      "agent" + when,
                       "",
                       {{"kind", "agent"}, {"agent", agent_digest}, {"image", spec.name}, {"builtins", plan.builtins}, {"modules", nodes}},
                       all_layers(),

@@ -11,8 +11,12 @@
 //   modules: {NAME: {files: {PATH: "DIGEST MODE"}, params: {…}}}   a module's (its own), warm's and agent's
 //   sources: {NAME: DIGEST}                a module's
 //   agent, image                           agent
+//   stage                                  a module's that is added at launch
 // What only matters on a node (setup.sh, test.sh, run.sh, service definitions in module.yaml) goes into the agent layer alone: editing
 // it costs no rebuild of the software. A sandbox therefore shows init.sh the module's other files only; warm.sh sees setup.sh too.
+//
+// Modules that a launch adds to an image that lacks them stand on all of its layers, as if installed on a node:
+// the image's layers → the packages it lacks → a layer for each added module → warm → agent, the last four named "… at launch".
 #pragma once
 
 #include <cstdint>
@@ -24,6 +28,7 @@
 #include <vector>
 
 #include "bake/sources.h"
+#include "bake/store.h"
 #include "base/json.h"
 #include "config/image_spec.h"
 
@@ -42,7 +47,7 @@ struct PlannedModule {
 };
 
 struct PlannedLayer {
-  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent };
+  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent, kGiven };  // kGiven: of the image that a launch adds to
   Kind kind = Kind::kBase;
   std::string name;
   std::string key;  // empty: not known before its sources are fetched
@@ -63,10 +68,16 @@ struct Plan {
 // a module does not have.
 std::vector<PlannedModule> plan_modules(const config::ImageSpec& spec, const config::SearchPath& path, const config::Values& builtins);
 
+// Without those that `image` has, whatever parameters it has them with.
+std::vector<PlannedModule> without_modules_of(const Image& image, std::vector<PlannedModule> modules);
+// Whether another value of the module's parameter makes another layer: its packages, sources or init.sh use it.
+bool concerns_baking(const config::Module& module, const std::string& parameter);
+
 // `digest_of` gives the digest of a source as far as it is known.
 using SourceDigests = std::function<std::optional<std::string>(const SourceRequest& request)>;
+// `on`: the image to which a launch adds the modules; null for a bake.
 Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest,
-               const SourceDigests& digest_of);
+               const SourceDigests& digest_of, const Image* on = nullptr);
 
 // The files that a sandbox shows to a module's script `script` ("init.sh", "warm.sh").
 std::map<std::string, std::string> files_for_script(const PlannedModule& module, const std::string& script);

@@ -197,5 +197,38 @@ TEST_F(PlanTest, MissingRequiredModuleNamesWhoRequiresIt) {
   }
 }
 
+TEST_F(PlanTest, KnowsWhichParametersConcernBaking) {
+  module("m",
+         "summary: m\nparams: {version: 1, flavour: x, heap: 1g, tool: t}\nsources: {s: {url: \"http://h/{version}\", sha256: \"" +
+             std::string(64, 'a') + "\"}}\npackages: {debian: [\"{tool}\"]}\n",
+         {{"init.sh", "echo $KILN_PARAM_FLAVOUR"}, {"setup.sh", "echo $KILN_PARAM_HEAP"}});
+  const auto manifest = config::load_module(folder_.path() / "m");
+  EXPECT_TRUE(concerns_baking(manifest, "version"));
+  EXPECT_TRUE(concerns_baking(manifest, "flavour"));
+  EXPECT_TRUE(concerns_baking(manifest, "tool"));
+  EXPECT_FALSE(concerns_baking(manifest, "heap"));
+}
+
+TEST_F(PlanTest, AtLaunchOnlyWhatTheImageLacksIsInstalled) {
+  choose({"java"});
+  const auto baked = plan();
+  Image image;
+  image.name = "image";
+  for (const auto& layer : baked.layers) image.layers.push_back({layer.key, layer.name, "", 0, 0, 0, 0, layer.inputs});
+  for (const auto& planned : baked.modules) image.modules.push_back({planned.manifest, planned.params});
+  module("r", "summary: r\nrequires: [java]\npackages: {debian: [r-base, openjdk-21-jre-headless]}\n", {{"init.sh", "r"}});
+  choose({"r"});
+  const auto builtins = config::builtin_values(spec_.base, spec_.architecture);
+  const auto added = make_plan(
+      spec_, without_modules_of(image, plan_modules(spec_, {{folder_.path()}}, builtins)), "agent",
+      [](const SourceRequest&) { return std::nullopt; }, &image);
+  std::vector<std::string> names;
+  for (const auto& layer : added.layers) names.push_back(layer.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"base", "packages", "module java", "agent", "packages at launch", "module r at launch",
+                                             "agent at launch"}));
+  EXPECT_EQ(added.layers[4].inputs.at("packages"), Json({"r-base"}));
+  EXPECT_EQ(added.layers[5].below, (std::vector<std::size_t>{0, 1, 2, 3, 4}));
+}
+
 }  // namespace
 }  // namespace kiln::bake

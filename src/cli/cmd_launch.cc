@@ -35,10 +35,14 @@ const RegisterCommand command{
      .description =
          "Ready means: every service of every node answers and every worker has registered. If anything fails, the error names node and\n"
          "service with the last lines of its log, and everything that was started is removed. An image that was not baked yet is baked "
-         "first.",
+         "first.\n"
+         "A module that the image lacks (--with) and another value of a parameter that installing depends on (another version of Spark) "
+         "are\n"
+         "seen to at launch: once, kept for the next time; the image stays what it is.",
      .examples = {{"kiln launch demo", "one master, two workers on this machine"},
                   {"kiln launch big --workers 8 --node-memory 1g", "eight small workers"},
                   {"kiln launch demo --param spark.worker_cores=1", "a parameter of a module (`kiln module show spark` lists them)"},
+                  {"kiln launch demo --param spark.version=3.5.8", "another Spark than the image's"},
                   {"kiln launch night -f cluster.yaml --ttl 8h", "from a file; gone after eight hours whatever happens"}},
      .define = [](CLI::App& app) {
        auto options = std::make_shared<Options>();

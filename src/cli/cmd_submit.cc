@@ -100,7 +100,7 @@ const RegisterCommand command{
            app.add_option("--class", options->main_class, "the application's main class (JARs)")->type_name("CLASS");
            app.add_option("--deploy-mode", options->deploy_mode, "client: driver on the master (default); cluster: on a worker")
                ->type_name("MODE");
-           app.add_flag("--quick", options->quick, "for short jobs: JVMs that compile less and start sooner");
+           app.add_flag("--quick", options->quick, "for jobs of seconds: JVMs that compile less and start sooner, and no web page");
            app.add_option("--name", options->name, "the application's name in the web UI")->type_name("TEXT");
            const auto list = [&](const char* name, std::vector<std::string>& values, const char* what, const char* type) {
              app.add_option(name, values, what)->type_name(type)->expected(1)->take_all();

@@ -6,6 +6,14 @@ namespace kiln::cli {
 
 namespace {
 
+config::ModuleChoice& choice_of(config::ClusterSpec& spec, const std::string& module) {
+  for (auto& choice : spec.modules) {
+    if (choice.name == module) return choice;
+  }
+  spec.modules.emplace_back().name = module;
+  return spec.modules.back();
+}
+
 // "spark.worker_memory=1g" → the module's parameter.
 void add_param(config::ClusterSpec& spec, const std::string& text) {
   const auto equals = text.find('='), dot = text.find('.');
@@ -15,15 +23,7 @@ void add_param(config::ClusterSpec& spec, const std::string& text) {
     throw error;
   }
   const std::string module = text.substr(0, dot), name = text.substr(dot + 1, equals - dot - 1), value = text.substr(equals + 1);
-  for (auto& choice : spec.modules) {
-    if (choice.name != module) continue;
-    choice.params[name] = value;
-    return;
-  }
-  config::ModuleChoice choice;
-  choice.name = module;
-  choice.params[name] = value;
-  spec.modules.push_back(std::move(choice));
+  choice_of(spec, module).params[name] = value;
 }
 
 }  // namespace
@@ -43,10 +43,14 @@ void add_cluster_options(CLI::App& app, ClusterOptions& options) {
       ->type_name("M.P=V")
       ->expected(1)
       ->take_all();
+  app.add_option("--with", options.with, "a module to have on the nodes, installed now where the image lacks it; may be given again")
+      ->type_name("MODULE")
+      ->expected(1)
+      ->take_all();
   app.add_option("--ttl", options.ttl, "the cluster removes itself after this time: 90m, 8h")->type_name("TIME");
   app.add_option("--deploy-root", options.deploy_root, "folder with scripts (init.sh, setup.sh, run.sh) and packages/ to run on every node")
       ->type_name("DIR");
-  app.add_option("--modules", options.modules, "folder with modules of your own, for an image that is baked now")
+  app.add_option("--modules", options.modules, "folder with modules of your own, for what is baked or installed now")
       ->type_name("DIR")
       ->expected(1)
       ->take_all();
@@ -68,6 +72,10 @@ config::ClusterSpec to_cluster_spec(const ClusterOptions& options) {
     if (options.master_cpus) master.cpus = *options.master_cpus;
     if (options.master_memory) master.memory_bytes = config::parse_size_bytes("--master-memory", *options.master_memory);
     spec.master = master;
+  }
+  for (const auto& module : options.with) {
+    config::check_module_name(module);
+    choice_of(spec, module);
   }
   for (const auto& param : options.params) add_param(spec, param);
   if (options.deploy_root) spec.deploy_root = *options.deploy_root;

@@ -13,6 +13,7 @@ struct ClusterOptions {
   std::optional<int> masters, workers;
   std::optional<double> node_cpus, master_cpus;
   std::vector<std::string> params;   // MODULE.PARAMETER=VALUE
+  std::vector<std::string> with;     // modules
   std::vector<std::string> modules;  // folders
 };
 

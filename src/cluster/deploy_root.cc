@@ -4,6 +4,7 @@
 
 #include "base/activity.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "cluster/exec.h"
@@ -36,12 +37,7 @@ void run_script(Session& session, const std::string& node, const std::string& mo
   fail("{} of module '{}' from the deploy root ended with exit code {} on {}:\n    {}", script, module, code, node, join(last, "\n    "));
 }
 
-}  // namespace
-
-void apply_deploy_root(Session& session, const std::filesystem::path& folder) {
-  if (!fs::is_directory(folder)) fail_usage("--deploy-root {}: No such folder", folder.native());
-  std::vector<std::string> nodes;
-  for (const auto& node : session.cluster().nodes) nodes.push_back(node.name);
+void install(Session& session, const std::filesystem::path& folder, const std::vector<std::string>& nodes) {
   std::vector<fs::path> content;
   for (const auto& entry : fs::directory_iterator(folder)) content.push_back(entry.path());
   std::sort(content.begin(), content.end());
@@ -55,7 +51,23 @@ void apply_deploy_root(Session& session, const std::filesystem::path& folder) {
       parallel_for(nodes.size(), kAtATime, [&](std::size_t index) { run_script(session, nodes[index], module, script); });
     }
   }
+}
+
+}  // namespace
+
+void apply_deploy_root(Session& session, const std::filesystem::path& folder) {
+  if (!fs::is_directory(folder)) fail_usage("--deploy-root {}: No such folder", folder.native());
+  std::vector<std::string> nodes;
+  for (const auto& node : session.cluster().nodes) nodes.push_back(node.name);
+  install(session, folder, nodes);
   if (has_module(session, "extra")) run_script(session, session.masters().front(), "extra", "run.sh");
+}
+
+void apply_deploy_root_to(Session& session, const std::vector<std::string>& nodes) {
+  if (session.cluster().notes.at("spec").value("deploy_root", "").empty()) return;
+  const TemporaryFolder copy;
+  download(session, session.masters().front(), kPlace, copy.path());
+  install(session, copy.path() / fs::path(kPlace).filename(), nodes);
 }
 
 }  // namespace kiln::cluster

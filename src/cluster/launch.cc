@@ -2,15 +2,14 @@
 
 #include <algorithm>
 
-#include "bake/plan.h"
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/strings.h"
 #include "cluster/deploy_root.h"
+#include "cluster/launch_image.h"
 #include "cluster/watch.h"
-#include "config/names.h"
 
 namespace kiln::cluster {
 
@@ -29,66 +28,6 @@ class Recording {
   std::shared_ptr<TimelineRecorder> recorder_;
 };
 
-// Every module of the image with the parameters this launch gives it. UsageError for a module or parameter that is not there.
-std::vector<config::NodeDocument::ModuleParams> module_params(const bake::Image& image, const std::vector<config::ModuleChoice>& chosen) {
-  std::vector<config::NodeDocument::ModuleParams> all;
-  std::vector<std::string> names;
-  for (const auto& module : image.modules) {
-    all.push_back({module.manifest.name, {}});
-    names.push_back(module.manifest.name);
-  }
-  for (const auto& choice : chosen) {
-    const auto found = std::find(names.begin(), names.end(), choice.name);
-    if (found == names.end()) {
-      UsageError error(fmt::format("image '{}' has no module '{}'", image.name, choice.name));
-      const auto near = nearest(choice.name, names);
-      error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(names, ", ")));
-      throw error;
-    }
-    const auto& manifest = image.modules[static_cast<std::size_t>(found - names.begin())].manifest;
-    std::vector<std::string> known;
-    for (const auto& [name, parameter] : manifest.params) known.push_back(name);
-    for (const auto& [name, value] : choice.params) {
-      if (manifest.params.count(name) == 0) {
-        UsageError error(fmt::format("module '{}' has no parameter '{}'", choice.name, name));
-        const auto near = nearest(name, known);
-        error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(known, ", ")));
-        throw error;
-      }
-      all[static_cast<std::size_t>(found - names.begin())].params[name] = value;
-    }
-  }
-  return all;
-}
-
-// The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first.
-bake::Image find_or_bake(bake::Store& store, const LaunchOptions& options) {
-  const std::string& wanted = options.spec.image;
-  const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
-  if (!is_path) {
-    if (auto image = store.find_image(wanted)) return *image;
-  }
-  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
-  // A slip in a parameter is told before minutes of baking, not after.
-  bake::Image planned;
-  planned.name = spec.name;
-  for (auto& module : bake::plan_modules(spec, options.bake.modules, config::builtin_values(spec.base, spec.architecture))) {
-    planned.modules.push_back({std::move(module.manifest), std::move(module.params)});
-  }
-  module_params(planned, options.spec.modules);
-  if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
-  return bake::bake(store, spec, options.bake).image;
-}
-
-provider::ImageRef image_ref(const bake::Store& store, const bake::Image& image) {
-  provider::ImageRef ref{image.name, image.digest, {}, {}};
-  for (const auto& layer : image.layers) {
-    ref.layer_keys.push_back(layer.key);
-    ref.layer_folders.push_back(store.layer_folder(layer.key).native());
-  }
-  return ref;
-}
-
 std::vector<provider::NodeRequest> node_requests(const config::ClusterSpec& spec) {
   std::vector<provider::NodeRequest> nodes;
   for (int i = 1; i <= spec.masters; ++i) nodes.push_back({fmt::format("master-{}", i), "master", spec.master.value_or(spec.node)});
@@ -97,7 +36,8 @@ std::vector<provider::NodeRequest> node_requests(const config::ClusterSpec& spec
 }
 
 // What is kept with the cluster so that later commands need neither image nor spec.
-Json make_notes(const bake::Image& image, const config::ClusterSpec& spec, const std::vector<config::NodeDocument::ModuleParams>& params) {
+Json make_notes(const bake::Image& image, const config::ClusterSpec& spec, const std::vector<config::NodeDocument::ModuleParams>& params,
+                const std::vector<std::string>& added) {
   Json modules = Json::array();
   for (const auto& module : image.modules) {
     config::Values values = module.params;
@@ -111,7 +51,9 @@ Json make_notes(const bake::Image& image, const config::ClusterSpec& spec, const
   for (const auto& module : params) given.push_back({{"name", module.name}, {"params", module.params}});
   Json layers = Json::array();  // roots for `kiln image gc`
   for (const auto& layer : image.layers) layers.push_back(layer.key);
-  return {{"spec", config::cluster_spec_to_json(spec)}, {"modules", modules}, {"module_params", given}, {"layers", layers}};
+  return {
+      {"spec", config::cluster_spec_to_json(spec)}, {"modules", modules}, {"module_params", given}, {"layers", layers}, {"added", added},
+      {"builtins", bake::builtins_of(image)}};
 }
 
 std::vector<config::NodeDocument::ModuleParams> params_from_notes(const Json& notes) {
@@ -147,16 +89,15 @@ provider::CreateRequest create_request(const provider::Cluster& cluster, provide
   return request;
 }
 
+// The layers that the cluster was launched from; they stay in the store as long as it has them, whatever becomes of the image's name.
 provider::ImageRef image_of(const provider::Cluster& cluster) {
   const bake::Store store;
-  const auto image = store.find_image(cluster.image);
-  if (!image || image->digest != cluster.image_digest) {
-    Error error(
-        fmt::format("the image '{}' that cluster '{}' was launched from is not in the store any more", cluster.image, cluster.name));
-    error.set_hint("an image baked anew under the same name has another digest; launch a new cluster from it");
-    throw error;
+  provider::ImageRef ref{cluster.image, cluster.image_digest, cluster.notes.value("layers", std::vector<std::string>()), {}};
+  for (const auto& key : ref.layer_keys) {
+    if (!store.find_layer(key)) fail("layer {} of cluster '{}' is not in the store any more", key.substr(0, 12), cluster.name);
+    ref.layer_folders.push_back(store.layer_folder(key).native());
   }
-  return image_ref(store, *image);
+  return ref;
 }
 
 std::set<std::string> names_of(const std::vector<provider::Node>& nodes) {
@@ -191,8 +132,9 @@ LaunchResult launch(const LaunchOptions& options) {
     throw error;
   }
   bake::Store store;
-  const bake::Image image = find_or_bake(store, options);
-  const auto params = module_params(image, options.spec.modules);
+  // No image's record speaks for layers that are added for this launch: until the cluster does, gc has to wait.
+  std::optional<FileLock> in_use = store.in_use();
+  const auto [image, params, added] = image_for_launch(store, options.spec, options.bake);
 
   provider::Cluster cluster;
   cluster.name = options.spec.name;
@@ -202,13 +144,14 @@ LaunchResult launch(const LaunchOptions& options) {
   cluster.image_digest = image.digest;
   cluster.secret = random_hex(32);
   if (options.spec.ttl) cluster.lease_until = cluster.created + options.spec.ttl->count();
-  cluster.notes = make_notes(image, options.spec, params);
+  cluster.notes = make_notes(image, options.spec, params, added);
 
   {
     // On failure it leaves nothing itself; destroying by name here could hit somebody else's cluster that took the name just now.
     Activity machines("machines");
-    cluster = provider->create(create_request(cluster, image_ref(store, image), node_requests(options.spec)));
+    cluster = provider->create(create_request(cluster, image_of(cluster), node_requests(options.spec)));
   }
+  in_use.reset();
   // From here on there is something to remove.
   Session session(std::move(provider), cluster);
   try {
@@ -269,6 +212,8 @@ Timeline resize(Session& session, int workers) {
       session.refresh();
       tell_roster(session);
       wait_until_ready(session, names_of(nodes), started);
+      const auto joined = names_of(nodes);
+      apply_deploy_root_to(session, {joined.begin(), joined.end()});
     } catch (Error&) {
       const bool stop_asked = interrupted();
       set_interrupted(false);

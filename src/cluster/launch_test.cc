@@ -23,6 +23,11 @@ class Launch : public ::testing::Test {
     bake::Image image;
     image.name = "toy";
     image.digest = std::string(64, 'a');
+    config::ImageSpec spec;
+    spec.name = "toy";
+    spec.base.suite = "trixie";
+    spec.architecture = "amd64";
+    image.spec = config::image_spec_to_json(spec);
     bake::ImageModule module;
     module.manifest.name = "spark";
     module.manifest.params["memory"] = {"1g", "heap"};
@@ -96,8 +101,8 @@ TEST_F(Launch, AMasterThatGoesAwayIsAnError) {
 
 TEST_F(Launch, CtrlCRemovesWhatWasStarted) {
   fake_world().events.clear();  // would wait for ever
-  std::jthread interrupter([] {
-    while (fake_world().calls.size() < 2) std::this_thread::yield();
+  std::jthread interrupter([](const std::stop_token& given_up) {
+    while (fake_world().calls.size() < 2 && !given_up.stop_requested()) std::this_thread::yield();
     set_interrupted(true);
   });
   EXPECT_THROW(launch(options_), Interrupted);

@@ -12,7 +12,7 @@ struct WebPage {
   std::string title, service, node, url;
 };
 
-// Forwards the page of every service that has one (the first node's of its role) and gives their addresses.
+// Forwards the page of every service that has one (the first master's) and gives their addresses.
 std::vector<WebPage> open_web_pages(Session& session);
 
 }  // namespace kiln::cluster

@@ -202,7 +202,7 @@ ImageSpec parse_image_spec(const std::string& file, const std::string& text, con
   spec.packages = std::move(layered.packages);
   spec.modules = std::move(layered.modules);
   spec.warm = layered.warm.value_or(spec.warm);
-  spec.targets = layered.targets.value_or(std::vector<std::string>{"rootfs"});
+  spec.targets = layered.targets.value_or(spec.targets);
   spec.epoch = layered.epoch.value_or(spec.epoch);
   return spec;
 }
@@ -231,10 +231,11 @@ Json image_spec_to_json(const ImageSpec& spec) {
   for (const auto& module : spec.modules) {
     modules.push_back(module.params.empty() ? Json(module.name) : Json{{module.name, module.params}});
   }
-  // The same members as the file has: what is stored with an image can be written out as a spec again (JSON is YAML).
   return {{"name", spec.name},         {"summary", spec.summary}, {"base", base},      {"architecture", spec.architecture},
           {"packages", spec.packages}, {"modules", modules},      {"warm", spec.warm}, {"targets", spec.targets},
           {"epoch", spec.epoch}};
 }
+
+ImageSpec image_spec_from_json(const Json& json) { return parse_image_spec("the image's spec", json.dump()); }
 
 }  // namespace kiln::config

@@ -54,7 +54,7 @@ struct ImageSpec {
   std::vector<std::string> packages;
   std::vector<ModuleChoice> modules;
   bool warm = true;
-  std::vector<std::string> targets;
+  std::vector<std::string> targets = {"rootfs"};
   std::int64_t epoch = 1767225600;  // 2026-01-01T00:00:00Z
 };
 
@@ -63,7 +63,9 @@ ImageSpec parse_image_spec(const std::string& file, const std::string& text);
 // With the text of extended specs by `read` instead of from disk.
 ImageSpec parse_image_spec(const std::string& file, const std::string& text,
                            const std::function<std::string(const std::string& file)>& read);
+// The same members as the file has: what is stored with an image can be written out as a spec again (JSON is YAML).
 Json image_spec_to_json(const ImageSpec& spec);
+ImageSpec image_spec_from_json(const Json& json);
 
 // What `targets:` may hold.
 const std::vector<std::string>& known_targets();

@@ -211,6 +211,7 @@ class LocalProvider : public Provider {
   }
 
   Cluster create(const CreateRequest& request) override {
+    container::require_host();
     const std::string& name = request.cluster.name;
     const auto folder = cluster_folder(name);
     Fd lock = take_name(name);

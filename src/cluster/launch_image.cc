@@ -1,0 +1,143 @@
+#include "cluster/launch_image.h"
+
+#include <algorithm>
+
+#include "bake/plan.h"
+#include "base/activity.h"
+#include "base/error.h"
+#include "base/strings.h"
+#include "config/module_choice.h"
+
+namespace kiln::cluster {
+
+namespace {
+
+const bake::ImageModule* find_module(const bake::Image& image, const std::string& name) {
+  const auto found = std::find_if(image.modules.begin(), image.modules.end(), [&](const auto& module) { return module.manifest.name == name; });
+  return found == image.modules.end() ? nullptr : &*found;
+}
+
+// A module that neither the image nor the search path has: the nearest of both.
+void check_names(const bake::Image& image, const std::vector<config::ModuleChoice>& choices, const config::SearchPath& path) {
+  std::vector<std::string> names;
+  for (const auto& module : image.modules) names.push_back(module.manifest.name);
+  const std::string has = join(names, ", ");
+  for (const auto& folder : config::list_modules(path)) names.push_back(folder.filename());
+  for (const auto& choice : choices) {
+    if (std::find(names.begin(), names.end(), choice.name) != names.end()) continue;
+    UsageError error(fmt::format("image '{}' has no module '{}'", image.name, choice.name));
+    const auto near = nearest(choice.name, names);
+    error.set_hint(near ? fmt::format("did you mean '{}'?", *near)
+                        : fmt::format("it has: {}; --modules names a folder with modules of your own", has));
+    throw error;
+  }
+}
+
+void check_params(const config::Module& manifest, const config::ModuleChoice& choice) {
+  std::vector<std::string> known;
+  for (const auto& [name, parameter] : manifest.params) known.push_back(name);
+  for (const auto& [name, value] : choice.params) {
+    if (manifest.params.count(name) != 0) continue;
+    UsageError error(fmt::format("module '{}' has no parameter '{}'", choice.name, name));
+    const auto near = nearest(name, known);
+    error.set_hint(near ? fmt::format("did you mean '{}'?", *near) : fmt::format("it has: {}", join(known, ", ")));
+    throw error;
+  }
+}
+
+// Everything that can be wrong with what a launch says of modules, as far as the image's modules tell.
+void check_choices(const bake::Image& image, const std::vector<config::ModuleChoice>& choices, const config::SearchPath& path) {
+  check_names(image, choices, path);
+  for (const auto& choice : choices) {
+    if (const auto* module = find_module(image, choice.name))
+      check_params(module->manifest, choice);
+    else
+      check_params(config::load_module(config::find_module(path, choice)), choice);
+  }
+}
+
+bake::Image find_or_bake(bake::Store& store, const config::ClusterSpec& launch, const bake::BakeOptions& options) {
+  const std::string& wanted = launch.image;
+  const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
+  if (!is_path) {
+    if (auto image = store.find_image(wanted)) {
+      check_choices(*image, launch.modules, options.modules);
+      return *image;
+    }
+  }
+  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
+  // A slip in a parameter is told before minutes of baking, not after.
+  bake::Image planned;
+  planned.name = spec.name;
+  for (auto& module : bake::plan_modules(spec, options.modules, config::builtin_values(spec.base, spec.architecture))) {
+    planned.modules.push_back({std::move(module.manifest), std::move(module.params)});
+  }
+  check_choices(planned, launch.modules, options.modules);
+  if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
+  return bake::bake(store, spec, options).image;
+}
+
+// The image's spec with those parameters of the launch that other layers would come from; none: nothing.
+std::optional<config::ImageSpec> changed_spec(const bake::Image& image, const std::vector<config::ModuleChoice>& choices,
+                                              const config::SearchPath& path) {
+  std::vector<config::ModuleChoice> changes;
+  std::vector<std::string> words;
+  for (const auto& choice : choices) {
+    const auto* module = find_module(image, choice.name);
+    if (module == nullptr) continue;
+    config::ModuleChoice change;
+    change.name = choice.name;
+    for (const auto& [name, value] : choice.params) {
+      const auto baked = module->params.find(name);
+      if (baked != module->params.end() && baked->second == value) continue;
+      if (!bake::concerns_baking(config::load_module(config::find_module(path, choice)), name)) continue;
+      change.params[name] = value;
+      words.push_back(fmt::format("{}.{}={}", choice.name, name, value));
+    }
+    if (!change.params.empty()) changes.push_back(std::move(change));
+  }
+  if (changes.empty()) return std::nullopt;
+  say(fmt::format("image '{}' is baked otherwise: for this cluster with {}", image.name, join(words, ", ")));
+  auto spec = config::image_spec_from_json(image.spec);
+  spec.file = image.spec_file;
+  spec.modules = config::merge_module_choices(std::move(spec.modules), changes);
+  return spec;
+}
+
+std::vector<config::NodeDocument::ModuleParams> params_for(const bake::Image& image, const std::vector<config::ModuleChoice>& choices) {
+  std::vector<config::NodeDocument::ModuleParams> all;
+  for (const auto& module : image.modules) {
+    all.push_back({module.manifest.name, {}});
+    for (const auto& choice : choices) {
+      if (choice.name == module.manifest.name) all.back().params = choice.params;
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const bake::BakeOptions& options) {
+  LaunchImage result{find_or_bake(store, spec, options), {}, {}};
+  bake::BakeOptions unrecorded = options;
+  unrecorded.record = false;
+  if (const auto changed = changed_spec(result.image, spec.modules, options.modules)) {
+    result.image = bake::bake(store, *changed, unrecorded).image;
+  }
+  std::vector<config::ModuleChoice> added;
+  for (const auto& choice : spec.modules) {
+    if (find_module(result.image, choice.name) == nullptr) added.push_back(choice);
+  }
+  if (!added.empty()) {
+    std::vector<std::string> names;
+    for (const auto& choice : added) names.push_back(choice.name);
+    say(fmt::format("image '{}' lacks {}: installing at launch", result.image.name, join(names, ", ")));
+    const std::size_t before = result.image.modules.size();
+    result.image = bake::add_modules(store, result.image, added, options);
+    for (std::size_t i = before; i < result.image.modules.size(); ++i) result.added.push_back(result.image.modules[i].manifest.name);
+  }
+  result.params = params_for(result.image, spec.modules);
+  return result;
+}
+
+}  // namespace kiln::cluster
