@@ -172,7 +172,9 @@ SH
   "$kiln" exec "$name-m" --all -- cat /opt/greeter/said > "$scratch/said"
   cat "$scratch/said"
   [ "$(grep -c '| deploy you hello$' "$scratch/said")" = 2 ]
-  "$kiln" status "$name-m" | grep greeter.greeter
+  "$kiln" status "$name-m" > "$scratch/status"
+  grep 'image spark with greeter,' "$scratch/status"
+  grep greeter.greeter "$scratch/status"
   "$kiln" resize "$name-m" --workers 2
   "$kiln" exec "$name-m" --node worker-2 -- cat /opt/greeter/said | grep 'deploy you'
   "$kiln" image show spark --json | diff "$scratch/image.before" -
@@ -242,6 +244,30 @@ modules_test_themselves() {
   for module in java python spark; do
     "$kiln" exec "$name" -- sh -c "cd /usr/lib/kiln/modules/$module && [ -f test.sh ]"
   done
+}
+wrong_words_change_nothing() {
+  "$kiln" status "$name" --json > "$scratch/status.before"
+  wrong() { text=$1; shift; expect_failure 2 "$text" "$kiln" "$@"; }
+  wrong '--role wrkr: expected master or worker' exec "$name" --role wrkr -- true
+  wrong "did you mean 'worker-1'?" exec "$name" --node worker-9 -- true
+  wrong '--all, --role and --node exclude each other' exec "$name" --node worker-1 --all -- true
+  wrong '--deploy-mode clutser: expected client or cluster' submit "$name" --deploy-mode clutser local:/x
+  wrong "cannot submit '/no/such.py': No such file" submit "$name" /no/such.py
+  wrong '--py-files needs a value' submit "$name" "$examples/wordcount.py" -- --py-files
+  wrong "cannot carry '/no/such.jar'" submit "$name" "$examples/wordcount.py" -- --jars /no/such.jar
+  wrong "has no node 'worker-9'" logs "$name" worker-9
+  wrong '--workers -1: a cluster has 0 to 5000 workers' resize "$name" --workers -1
+  wrong "did you mean 'pyspark'?" shell "$name" pysparkk
+  wrong "cannot carry '/no/such'" cp "$name" /no/such :/tmp
+  wrong "neither 'a' nor 'b' is on a node" cp "$name" a b
+  wrong "there is a cluster '$name' already" launch "$name"
+  "$kiln" status "$name" --json > "$scratch/status.after"
+  python3 - "$scratch/status.before" "$scratch/status.after" <<'PY'
+import json, sys
+before, after = (json.load(open(name)) for name in sys.argv[1:])
+names = lambda status: [(node["name"], node["state"]) for node in status["nodes"]]
+assert names(before) == names(after), (before, after)
+PY
 }
 resizes() {
   "$kiln" resize "$name" --workers 3
@@ -339,6 +365,7 @@ cluster_suite() {
   check "timeline: text and a self-contained page" timeline_is_kept
   check "secrets are readable by their owners only" secrets_stay_secret
   check "Spark refuses who lacks the cluster's secret" unauthenticated_jobs_are_refused
+  check "wrong words: exit code 2, and nothing changes" wrong_words_change_nothing
   check "resize up and down" resizes
   check "stop and start, disks kept" stops_and_starts_with_its_disks
   check "two clusters at once" two_clusters_do_not_meet

@@ -56,7 +56,8 @@ std::map<std::string, PlannedModule> load_modules(const config::ImageSpec& spec,
   std::vector<Wanted> queue;
   for (const auto& choice : spec.modules) queue.push_back({choice, ""});
   for (std::size_t i = 0; i < queue.size(); ++i) {
-    const auto [choice, required_by] = queue[i];
+    const config::ModuleChoice choice = queue[i].choice;
+    const std::string required_by = queue[i].required_by;
     if (modules.count(choice.name) != 0) continue;
     PlannedModule module;
     const auto load = [&] {

@@ -1,5 +1,6 @@
 // kiln status: one cluster, its nodes and services.
 #include "base/activity.h"
+#include "base/strings.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
 #include "cluster/session.h"
@@ -24,11 +25,18 @@ Response run(const std::string& name) {
   auto session = cluster::Session::open(name);
   const auto agents = ask_agents(session);
   const auto& cluster = session.cluster();
+  const auto added = cluster.notes.value("added", std::vector<std::string>());  // modules that the image lacks
   Response response;
-  response.json = {{"name", cluster.name},   {"provider", cluster.provider}, {"state", provider::state_name(cluster.state)},
-                   {"image", cluster.image}, {"created", cluster.created},   {"nodes", Json::array()}};
-  response.text = fmt::format("{}: {} on {}, image {}, {} old\n\n", cluster.name, provider::state_name(cluster.state), cluster.provider,
-                              cluster.image, human_duration(now_in_seconds() - static_cast<double>(cluster.created)));
+  response.json = {{"name", cluster.name},
+                   {"provider", cluster.provider},
+                   {"state", provider::state_name(cluster.state)},
+                   {"image", cluster.image},
+                   {"added", added},
+                   {"created", cluster.created},
+                   {"nodes", Json::array()}};
+  response.text = fmt::format("{}: {} on {}, image {}{}, {} old\n\n", cluster.name, provider::state_name(cluster.state), cluster.provider,
+                              cluster.image, added.empty() ? "" : " with " + join(added, ", "),
+                              human_duration(now_in_seconds() - static_cast<double>(cluster.created)));
   std::vector<std::vector<std::string>> rows;
   bool healthy = true;
   for (const auto& node : cluster.nodes) {

@@ -24,6 +24,8 @@ struct FakeWorld {
 };
 
 FakeWorld& fake_world();
+// For a thread beside the one that calls.
+std::size_t count_calls();
 // A world without clusters, in which every node of the next launch gets ready.
 void reset_fake_world();
 Event node_ready(const std::string& node);

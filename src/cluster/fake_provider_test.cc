@@ -86,7 +86,7 @@ class FakeProvider : public provider::Provider {
     return cluster;
   }
   void destroy(const std::string& name) override {
-    fake_world().calls.push_back("destroy " + name);
+    log("destroy " + name);
     fake_world().clusters.erase(name);
   }
   std::vector<provider::Leftover> collect_garbage(bool) override { return {}; }
@@ -95,9 +95,13 @@ class FakeProvider : public provider::Provider {
   static provider::Node machine(const provider::NodeRequest& node, std::size_t index) {
     return {node.name, node.role, "10.0.0." + std::to_string(index + 2), node.resources, true};
   }
+  static void log(const std::string& words) {
+    const std::lock_guard guard(world_lock);
+    fake_world().calls.push_back(words);
+  }
   static void call(const std::string& words) {
     auto& world = fake_world();
-    world.calls.push_back(words);
+    log(words);
     if (world.may_fail++ == world.fail_at) fail("injected fault at '{}'", words);
   }
   static void serve(Fd socket, const std::string& secret) {
@@ -136,6 +140,11 @@ const provider::RegisterProvider registration("fake", "machines in memory", [] {
 FakeWorld& fake_world() {
   static FakeWorld world;
   return world;
+}
+
+std::size_t count_calls() {
+  const std::lock_guard guard(world_lock);
+  return fake_world().calls.size();
 }
 
 void reset_fake_world() {

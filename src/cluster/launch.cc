@@ -36,24 +36,26 @@ std::vector<provider::NodeRequest> node_requests(const config::ClusterSpec& spec
 }
 
 // What is kept with the cluster so that later commands need neither image nor spec.
-Json make_notes(const bake::Image& image, const config::ClusterSpec& spec, const std::vector<config::NodeDocument::ModuleParams>& params,
-                const std::vector<std::string>& added) {
+Json make_notes(const LaunchImage& ground, const config::ClusterSpec& spec) {
   Json modules = Json::array();
-  for (const auto& module : image.modules) {
+  for (const auto& module : ground.image.modules) {
     config::Values values = module.params;
-    for (const auto& given : params) {
+    for (const auto& given : ground.params) {
       if (given.name != module.manifest.name) continue;
       for (const auto& [name, value] : given.params) values[name] = value;
     }
     modules.push_back({{"manifest", config::module_to_json(module.manifest)}, {"params", values}});
   }
   Json given = Json::array();
-  for (const auto& module : params) given.push_back({{"name", module.name}, {"params", module.params}});
+  for (const auto& module : ground.params) given.push_back({{"name", module.name}, {"params", module.params}});
   Json layers = Json::array();  // roots for `kiln image gc`
-  for (const auto& layer : image.layers) layers.push_back(layer.key);
-  return {
-      {"spec", config::cluster_spec_to_json(spec)}, {"modules", modules}, {"module_params", given}, {"layers", layers}, {"added", added},
-      {"builtins", bake::builtins_of(image)}};
+  for (const auto& layer : ground.image.layers) layers.push_back(layer.key);
+  return {{"spec", config::cluster_spec_to_json(spec)},
+          {"modules", modules},
+          {"module_params", given},
+          {"layers", layers},
+          {"added", ground.added},
+          {"builtins", bake::builtins_of(ground.image)}};
 }
 
 std::vector<config::NodeDocument::ModuleParams> params_from_notes(const Json& notes) {
@@ -132,26 +134,24 @@ LaunchResult launch(const LaunchOptions& options) {
     throw error;
   }
   bake::Store store;
-  // No image's record speaks for layers that are added for this launch: until the cluster does, gc has to wait.
-  std::optional<FileLock> in_use = store.in_use();
-  const auto [image, params, added] = image_for_launch(store, options.spec, options.bake);
+  LaunchImage ground = image_for_launch(store, options.spec, options.bake);
 
   provider::Cluster cluster;
   cluster.name = options.spec.name;
   cluster.provider = options.spec.provider;
   cluster.created = static_cast<std::int64_t>(started);
-  cluster.image = image.name;
-  cluster.image_digest = image.digest;
+  cluster.image = ground.image.name;
+  cluster.image_digest = ground.image.digest;
   cluster.secret = random_hex(32);
   if (options.spec.ttl) cluster.lease_until = cluster.created + options.spec.ttl->count();
-  cluster.notes = make_notes(image, options.spec, params, added);
+  cluster.notes = make_notes(ground, options.spec);
 
   {
     // On failure it leaves nothing itself; destroying by name here could hit somebody else's cluster that took the name just now.
     Activity machines("machines");
     cluster = provider->create(create_request(cluster, image_of(cluster), node_requests(options.spec)));
   }
-  in_use.reset();
+  ground.in_use.reset();
   // From here on there is something to remove.
   Session session(std::move(provider), cluster);
   try {

@@ -13,7 +13,8 @@ namespace kiln::cluster {
 namespace {
 
 const bake::ImageModule* find_module(const bake::Image& image, const std::string& name) {
-  const auto found = std::find_if(image.modules.begin(), image.modules.end(), [&](const auto& module) { return module.manifest.name == name; });
+  const auto found =
+      std::find_if(image.modules.begin(), image.modules.end(), [&](const auto& module) { return module.manifest.name == name; });
   return found == image.modules.end() ? nullptr : &*found;
 }
 
@@ -118,7 +119,8 @@ std::vector<config::NodeDocument::ModuleParams> params_for(const bake::Image& im
 }  // namespace
 
 LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const bake::BakeOptions& options) {
-  LaunchImage result{find_or_bake(store, spec, options), {}, {}};
+  LaunchImage result{find_or_bake(store, spec, options), {}, {}, {}};
+  result.in_use = store.in_use();
   bake::BakeOptions unrecorded = options;
   unrecorded.record = false;
   if (const auto changed = changed_spec(result.image, spec.modules, options.modules)) {

@@ -1,6 +1,7 @@
 // The image a launch stands on: the one that is asked for, with what the launch adds to it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@ struct LaunchImage {
   bake::Image image;
   std::vector<config::NodeDocument::ModuleParams> params;  // of every module of it, as this launch gives them
   std::vector<std::string> added;                          // modules that the image by this name lacks
+  // Held until a cluster speaks for the layers that no image's record does: gc has to wait so long.
+  std::optional<FileLock> in_use;
 };
 
 // The image by its name in the store; a spec's path, or a shipped spec that was never baked, is baked first. Then, where the launch asks

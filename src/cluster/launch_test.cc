@@ -102,7 +102,7 @@ TEST_F(Launch, AMasterThatGoesAwayIsAnError) {
 TEST_F(Launch, CtrlCRemovesWhatWasStarted) {
   fake_world().events.clear();  // would wait for ever
   std::jthread interrupter([](const std::stop_token& given_up) {
-    while (fake_world().calls.size() < 2 && !given_up.stop_requested()) std::this_thread::yield();
+    while (testing::count_calls() < 2 && !given_up.stop_requested()) std::this_thread::yield();
     set_interrupted(true);
   });
   EXPECT_THROW(launch(options_), Interrupted);

@@ -139,6 +139,8 @@ NodeDocument parse_node_document(const std::string& text) {
   } catch (const Json::parse_error& error) {
     // The library's own words quote the text around the mistake, which may be the secret.
     fail("node document: not valid JSON at byte {}", error.byte);
+  } catch (const Json::exception&) {
+    fail("node document: it holds a number that is too large");
   }
   return node_document_from_json(json);
 }

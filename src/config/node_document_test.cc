@@ -131,5 +131,15 @@ TEST(NodeDocument, broken_json_is_told_without_its_text) {
   }
 }
 
+// Found by the fuzz target: the JSON library has an exception of its own for it.
+TEST(NodeDocument, ANumberThatIsTooLargeIsAnError) {
+  try {
+    parse_node_document("{\"kiln\": 7e7777}");
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a number that is too large"), std::string::npos) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace kiln::config

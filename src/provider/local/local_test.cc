@@ -321,7 +321,7 @@ TEST_F(LocalProviderTest, NodesReachTheHostsNetworkButNotItsLoopback) {
   });
   std::string answer;
   expect_soon(
-      [&] {
+      [&, port = port] {
         if (answer != "hello from worker-1!") answer = ask_node("demo", "worker-1", fmt::format("net {} {}", own_address(), port));
         return answer == "hello from worker-1!";
       },
