@@ -13,4 +13,18 @@ int interrupt_fd();
 // Sets or clears the flag (cleaning up needs waits that work again; tests).
 void set_interrupted(bool value);
 
+// While it lives waits work although a stop was asked for: cleaning up must not be cut short by the Ctrl-C that asked for it.
+class Undisturbed {
+ public:
+  Undisturbed() : was_(interrupted()) { set_interrupted(false); }
+  ~Undisturbed() {
+    if (was_) set_interrupted(true);
+  }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+
+ private:
+  bool was_;
+};
+
 }  // namespace kiln

@@ -168,11 +168,11 @@ LaunchResult launch(const LaunchOptions& options) {
       owner.commit(cluster.name, cluster.notes);
       error.set_hint(fmt::format("kept, as you asked: `kiln logs {0}`, `kiln exec {0} -- sh`, `kiln destroy {0}`", cluster.name));
     } else {
-      const bool stop_asked = interrupted();
-      set_interrupted(false);  // removing must not be cut short by the Ctrl-C that asked for it
+      const Undisturbed undisturbed;
       owner.destroy(options.spec.name);
-      set_interrupted(stop_asked);
     }
+    // What fails once a stop was asked for fails because of it, more often than not: the terminal tells every process of the group.
+    throw_if_interrupted();
     throw;
   }
 }
@@ -215,11 +215,12 @@ Timeline resize(Session& session, int workers) {
       const auto joined = names_of(nodes);
       apply_deploy_root_to(session, {joined.begin(), joined.end()});
     } catch (Error&) {
-      const bool stop_asked = interrupted();
-      set_interrupted(false);
-      const auto names = names_of(nodes);
-      session.provider().remove_nodes(before.name, {names.begin(), names.end()});
-      set_interrupted(stop_asked);
+      {
+        const Undisturbed undisturbed;
+        const auto names = names_of(nodes);
+        session.provider().remove_nodes(before.name, {names.begin(), names.end()});
+      }
+      throw_if_interrupted();
       throw;
     }
   }
@@ -258,10 +259,11 @@ Timeline start(Session& session) {
   try {
     wait_until_ready(session, names_of(session.cluster().nodes), started);
   } catch (Error&) {
-    const bool stop_asked = interrupted();
-    set_interrupted(false);
-    session.provider().stop(before.name);  // as it was before: stopped, its disks whole
-    set_interrupted(stop_asked);
+    {
+      const Undisturbed undisturbed;
+      session.provider().stop(before.name);  // as it was before: stopped, its disks whole
+    }
+    throw_if_interrupted();
     throw;
   }
   Timeline timeline = recording.finish();

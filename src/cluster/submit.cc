@@ -157,15 +157,13 @@ int submit(Session& session, const SubmitRequest& request, const ExecOutput& out
   const auto ignore = [](char, std::string_view) {};
   if (exec_on_node(session, node, as_root, -1, ignore) != 0) fail("cannot make the folder {} on {}", folder, node);
   const auto clean_up = [&] {
-    const bool stop_asked = interrupted();
-    set_interrupted(false);
+    const Undisturbed undisturbed;
     as_root.argv = {"rm", "-rf", folder};
     try {
       exec_on_node(session, node, as_root, -1, ignore);
     } catch (const Error&) {
       // The node is gone, and the folder with it.
     }
-    set_interrupted(stop_asked);
   };
 
   try {

@@ -56,20 +56,6 @@ FileLock lock_names() {
 // Groups of several homes don't meet: the name has a digest of the home in it.
 std::string cgroup_suffix() { return "-" + sha256_hex(home_folder().native()).substr(0, 8); }
 
-// Clearing up goes on though Ctrl-C was pressed; the flag is set again afterwards.
-class Undisturbed {
- public:
-  Undisturbed() : was_(interrupted()) { set_interrupted(false); }
-  ~Undisturbed() {
-    if (was_) set_interrupted(true);
-  }
-  Undisturbed(const Undisturbed&) = delete;
-  Undisturbed& operator=(const Undisturbed&) = delete;
-
- private:
-  bool was_;
-};
-
 bool wait_for_process(const Fd& process, std::chrono::milliseconds timeout) {
   pollfd polled{process.get(), POLLIN, 0};
   return ::poll(&polled, 1, static_cast<int>(timeout.count())) > 0;
