@@ -8,6 +8,7 @@
 //     sources/sha256/DIGEST         a fetched file; sources/tree/DIGEST/ a folder of files; sources/index/KEY.json what a location gave
 //     sources/partial/              downloads that were cut, to be resumed
 //     images/NAME.json              a finished image (struct Image)
+//     oci/blobs/, oci/layers/       layers as container engines want them (image/oci_layer.h)
 //     cache/                        distribution packages; only speed depends on it
 //     tmp/XXXX/                     what is being made; an exclusive flock on tmp/XXXX.lock says by whom; gc removes what nobody locks
 //     locks/KEY                     one maker at a time for each key; locks/gc: shared by bakes, exclusive for gc

@@ -183,6 +183,20 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
       if (roots.sources.count(path.filename()) == 0) condemn("source " + path.filename().native().substr(0, 12), path);
     }
   }
+  // A layer's blobs for container engines go with the layer. Configs and manifests have no record: they are made again in no time.
+  std::set<std::string> blobs;
+  for (const auto& path : entries_of(home_ / "oci/layers")) {
+    if (roots.layers.count(path.filename().native().substr(0, path.filename().native().find('-'))) == 0) {
+      condemn("record of an OCI layer " + path.filename().native().substr(0, 12), path);
+      continue;
+    }
+    const Json record = Json::parse(read_file(path), nullptr, false);
+    const std::string digest = record.is_object() ? record.value("digest", "") : "";
+    blobs.insert(digest.substr(digest.find(':') + 1));
+  }
+  for (const auto& path : entries_of(home_ / "oci/blobs/sha256")) {
+    if (blobs.count(path.filename()) == 0) condemn("OCI blob " + path.filename().native().substr(0, 12), path);
+  }
   for (const auto& path : entries_of(home_ / "sources/partial")) condemn("interrupted download " + path.filename().native(), path);
   for (const auto& path : entries_of(home_ / "cache")) condemn("cache of " + path.filename().native(), path);
   for (const auto& path : entries_of(home_ / "images")) {

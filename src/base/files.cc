@@ -74,6 +74,17 @@ void write_file_atomically(const fs::path& path, std::string_view content, mode_
   }
 }
 
+OutputFile::OutputFile(const fs::path& path, mode_t mode)
+    : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)) {
+  if (!fd_) fail("cannot make '{}': {}", path_.native(), errno_text(errno));
+}
+
+void OutputFile::write(std::string_view bytes) { write_all(fd_.get(), bytes, path_.native()); }
+
+void OutputFile::sync() {
+  if (::fdatasync(fd_.get()) != 0) fail("cannot write '{}': {}", path_.native(), errno_text(errno));
+}
+
 void make_folder(const fs::path& path, mode_t mode) {
   if (path.empty() || fs::is_directory(path)) return;
   make_folder(path.parent_path());

@@ -22,6 +22,19 @@ std::optional<std::string> read_file_if_there(const fs::path& path);
 // Writes a new file beside `path`, syncs it and renames it into place: a reader sees the old or the new content, never a part.
 void write_file_atomically(const fs::path& path, std::string_view content, mode_t mode = 0644);
 
+// A new file, written piece by piece; one that is there already is an error. If its writer dies it stays as far as it came: write
+// aside, and rename.
+class OutputFile {
+ public:
+  explicit OutputFile(const fs::path& path, mode_t mode = 0644);
+  void write(std::string_view bytes);
+  void sync();
+
+ private:
+  fs::path path_;
+  Fd fd_;
+};
+
 // Makes the folder and its parents; an existing one is fine. `mode` is for the last one, when it is made.
 void make_folder(const fs::path& path, mode_t mode = 0755);
 

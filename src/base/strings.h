@@ -12,6 +12,13 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
 
+std::string to_lower(std::string_view text);  // ASCII only
+// RFC 4648, with padding. from_base64() gives nothing for text that is not such.
+std::string to_base64(std::string_view bytes);
+std::optional<std::string> from_base64(std::string_view text);
+// Everything but letters, digits and "-._~" as %XX (RFC 3986), for a part of a URL.
+std::string percent_encode(std::string_view text);
+
 // `text` as one word for /bin/sh.
 std::string shell_quote(std::string_view text);
 

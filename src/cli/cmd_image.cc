@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "cli/command.h"
+#include "cli/find_image.h"
 #include "cli/terminal.h"
 #include "cluster/session.h"
 
@@ -17,18 +18,6 @@ std::int64_t size_of(const bake::Image& image) {
 }
 
 std::string human(std::int64_t size_bytes) { return human_size(static_cast<std::uintmax_t>(size_bytes)); }
-
-bake::Image find_image(const bake::Store& store, const std::string& name) {
-  if (auto image = store.find_image(name)) return *image;
-  std::vector<std::string> names;
-  for (const auto& image : store.images()) names.push_back(image.name);
-  UsageError error(fmt::format("there is no image '{}'", name));
-  const auto near = nearest(name, names);
-  error.set_hint(near            ? fmt::format("did you mean '{}'?", *near)
-                 : names.empty() ? "`kiln bake SPEC` makes one"
-                                 : "there are: " + join(names, ", "));
-  throw error;
-}
 
 std::vector<std::string> users_of(const bake::Image& image) {
   std::vector<std::string> users;
