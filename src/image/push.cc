@@ -30,7 +30,8 @@ PushResult push_image(const bake::Store& store, const std::vector<OciImage>& ima
   std::atomic<std::size_t> sent{0};
   std::atomic<std::int64_t> sent_bytes{0};
   parallel_for(all.size(), kAtATime, [&](std::size_t index) {
-    const auto& [digest, size_bytes] = all[index];
+    const std::string& digest = all[index].first;
+    const std::int64_t size_bytes = all[index].second;
     if (registry.has_blob(digest)) return;
     Activity activity("push " + digest.substr(0, 19), {{"size_bytes", size_bytes}});
     registry.push_blob(digest, blob_file(store, digest), [&](std::int64_t done) {
