@@ -4,6 +4,7 @@
 #   make test       everything; T=name: only the tests whose name contains it
 #   make demo       a cluster on this machine, two jobs on it, and gone
 #   make bench      speed and memory, as ratios against a baseline that runs in the same go
+#   make agent-arm64   build/kiln-node-arm64: the agent for images of that architecture (or agent-amd64)
 #   make install    to PREFIX (default /usr/local)
 #   make fmt lint docs clean
 
@@ -20,6 +21,9 @@ build: deps
 	@cmake -S . -B $(BUILD) -G Ninja "-DCMAKE_CXX_COMPILER_LAUNCHER=$(CCACHE)" > $(BUILD).cmake.log 2>&1 || { cat $(BUILD).cmake.log; exit 1; }
 	@rm -f $(BUILD).cmake.log
 	@cmake --build $(BUILD) --target kiln kiln-node
+
+agent-%: deps
+	@tools/cross-agent $* $(BUILD)
 
 deps:
 	@tools/install-dependencies build run

@@ -1,7 +1,4 @@
-"""The real kiln-node as ordinary processes on loopback addresses: clusters of toy services, driven over the channel.
-
-Needs nothing but python3 and the binary ($KILN_BUILD/kiln-node, default build/). Each agent has a root folder of its own.
-"""
+"""What tests/agents.py's clusters of real agents do: cases of supervision, launches, requests, losses."""
 
 import hashlib
 import hmac
@@ -13,275 +10,25 @@ import socket
 import struct
 import subprocess
 import tempfile
-import threading
 import time
 import unittest
 
-BUILD = os.environ.get("KILN_BUILD", os.path.join(os.path.dirname(__file__), "..", "build"))
-AGENT = os.path.abspath(os.path.join(BUILD, "kiln-node"))
-SECRET = "ab" * 32
+from agents import AGENT, Cluster, OVER, Refused, SANITIZED, SECRET, alive, ended, log_ready, message, service, wait_until
 
 
-def is_sanitized():
-    with open(AGENT, "rb") as file:
-        return b"__asan_init" in file.read()
+class Module:
+    addCleanup = staticmethod(unittest.addModuleCleanup)
 
 
-SANITIZED = is_sanitized()  # its memory is no measure
+alone = None
 
 
-class Refused(Exception):
-    pass
-
-
-class Channel:
-    """src/base/channel.h, in Python: an independent reading of the specification."""
-
-    def __init__(self, address, port, secret=SECRET, timeout=10.0):
-        self.socket = socket.create_connection((address, port), timeout=timeout)
-        self.buffer = b""
-        hello = self.receive_json()
-        assert hello["kiln"] == 1, hello
-        nonce = os.urandom(16).hex()
-        both = hello["nonce"] + ":" + nonce
-        mac = lambda side: hmac.new(secret.encode(), f"{side}:{both}".encode(), hashlib.sha256).hexdigest()
-        self.send({"nonce": nonce, "mac": mac("client")})
-        try:
-            answer = self.receive_json()
-        except (EOFError, ConnectionResetError):
-            self.close()
-            raise Refused()
-        assert answer["mac"] == mac("server")
-
-    def send(self, message, kind="J"):
-        payload = json.dumps(message).encode() if kind == "J" else message
-        self.socket.sendall(struct.pack(">I", len(payload)) + kind.encode() + payload)
-
-    def receive(self):
-        while len(self.buffer) < 5 or len(self.buffer) < 5 + struct.unpack(">I", self.buffer[:4])[0]:
-            data = self.socket.recv(1 << 16)
-            if not data:
-                raise EOFError()
-            self.buffer += data
-        length = struct.unpack(">I", self.buffer[:4])[0]
-        kind, payload = chr(self.buffer[4]), self.buffer[5 : 5 + length]
-        self.buffer = self.buffer[5 + length :]
-        return kind, payload
-
-    def receive_json(self):
-        kind, payload = self.receive()
-        assert kind == "J", (kind, payload)
-        return json.loads(payload)
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-def wait_until(what, condition, timeout=15.0):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"{what}: not within {timeout} s")
-
-
-def service(name, script, **more):
-    return {"name": name, "exec": "sh -c '%s'" % script, **more}
-
-
-def log_ready(text, timeout=20):
-    return {"kind": "log", "target": text, "timeout": timeout}
-
-
-class Agent:
-    def __init__(self, cluster, name, role, address):
-        self.cluster, self.name, self.role, self.address = cluster, name, role, address
-        self.root = os.path.join(cluster.folder, name)
-        self.process = None
-
-    def path(self, *parts):
-        return os.path.join(self.root, *parts)
-
-    def read(self, *parts):
-        with open(self.path(*parts)) as file:
-            return file.read()
-
-    def log(self, name):
-        try:
-            return self.read("var/log/kiln", name + ".log")
-        except FileNotFoundError:
-            return ""
-
-    def write_files(self, nodes, modules, **more):
-        os.makedirs(self.path("etc"), exist_ok=True)
-        for name, module in modules.items():
-            folder = self.path("usr/lib/kiln/modules", name)
-            os.makedirs(folder, exist_ok=True)
-            manifest = {k: v for k, v in module.items() if not k.endswith(".sh") and k != "given"}
-            with open(os.path.join(folder, "module.json"), "w") as file:
-                json.dump({"name": name, "summary": "a toy", **manifest}, file)
-            for script, text in module.items():
-                if script.endswith(".sh"):
-                    with open(os.path.join(folder, script), "w") as file:
-                        file.write(text)
-        document = {
-            "kiln": 1, "cluster": "toy", "node": self.name, "role": self.role, "address": self.address, "nodes": nodes,
-            "modules": [{"name": n, "params": m.get("given", {})} for n, m in modules.items()],
-            "cpus": 2, "memory_bytes": 1 << 30, "secret": SECRET, "channel_port": self.cluster.port, **more,
-        }
-        with open(self.path("node.json"), "w") as file:
-            json.dump(document, file)
-
-    def start(self):
-        out = open(self.path("agent.out"), "ab")
-        self.process = subprocess.Popen(
-            [AGENT, "run", "--document", self.path("node.json"), "--root", self.root], stdout=out, stderr=out, stdin=subprocess.DEVNULL
-        )
-        out.close()
-
-    def end(self, number=signal.SIGTERM):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
-        if self.process:
-            self.process.wait(20)
-
-    def channel(self, **more):
-        def attempt():
-            try:
-                return Channel(self.address, self.cluster.port, **more)
-            except ConnectionRefusedError:
-                assert self.process.poll() is None, self.read("agent.out")
-
-        return wait_until(f"{self.name} listens", attempt)
-
-    def ask(self, request):
-        with self.channel() as channel:
-            channel.send(request)
-            return channel.receive_json()
-
-    def run(self, argv, stdin=b"", node=None, **more):
-        """(exit code, output, errors)"""
-        with self.channel() as channel:
-            channel.send({"do": "exec", "argv": argv, "node": node, **more})
-            if stdin:
-                # From another thread: the agent stops reading when the command does.
-                sender = threading.Thread(target=lambda: (channel.send_all(stdin), channel.send(b"", "C")))
-                channel.send_all = lambda data: [channel.send(data[i : i + 65536], "I") for i in range(0, len(data), 65536)]
-                sender.start()
-            else:
-                channel.send(b"", "C")
-            out, err = [], []
-            while True:
-                kind, payload = channel.receive()
-                if kind == "J":
-                    answer = json.loads(payload)
-                    if "exit" not in answer:
-                        raise AssertionError(answer)
-                    return answer["exit"], b"".join(out), b"".join(err)
-                (out if kind == "O" else err).append(payload)
-
-
-class Cluster:
-    def __init__(self, test, roles=("master",)):
-        self.folder = tempfile.mkdtemp(prefix="kiln-agent-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.nodes = {}
-        count = {"master": 0, "worker": 0}
-        for index, role in enumerate(roles):
-            count[role] += 1
-            name = f"{role}-{count[role]}"
-            self.nodes[name] = Agent(self, name, role, f"127.0.0.{index + 2}")
-        test.addCleanup(self.end)
-
-    def __getitem__(self, name):
-        return self.nodes[name]
-
-    @property
-    def master(self):
-        return self.nodes["master-1"]
-
-    def roster(self):
-        return [{"name": n.name, "role": n.role, "address": n.address} for n in self.nodes.values()]
-
-    def write_files(self, modules, **more):
-        for node in self.nodes.values():
-            node.write_files(self.roster(), modules, **more)
-        return self
-
-    def start(self, modules, **more):
-        self.write_files(modules, **more)
-        for node in self.nodes.values():
-            node.start()
-        return self
-
-    def end(self):
-        for node in self.nodes.values():
-            if node.process and node.process.poll() is None:
-                node.process.send_signal(signal.SIGTERM)
-        for node in self.nodes.values():
-            if node.process:
-                try:
-                    node.process.wait(20)
-                except subprocess.TimeoutExpired:
-                    node.process.kill()
-                    node.process.wait()
-        codes = {n.name: n.process.returncode for n in self.nodes.values() if n.process}
-        shutil.rmtree(self.folder, ignore_errors=True)
-        # An agent that stumbles over its own end (a sanitizer's report, too) fails the test.
-        assert not any(codes.values()), codes
-
-    def status(self):
-        return {n["name"]: n for n in self.master.ask({"do": "status"})["nodes"]}
-
-    def services(self):
-        return {(n, s["name"]): s for n, node in self.status().items() for s in node["services"]}
-
-    def events(self, until, start=0, timeout=20.0):
-        """All events until `until(events)` holds."""
-        seen = []
-        with self.master.channel(timeout=timeout) as channel:
-            channel.send({"do": "events", "from": start})
-            end = time.monotonic() + timeout
-            while not until(seen):
-                channel.socket.settimeout(max(0.01, end - time.monotonic()))
-                try:
-                    seen.append(channel.receive_json())
-                except TimeoutError:
-                    raise AssertionError("waited in vain after:\n" + "\n".join(map(str, seen[-30:])))
-        return seen
-
-    def wait_ready(self):
-        names = {"node " + n for n in self.nodes}
-        events = self.events(lambda seen: {e["name"] for e in seen if e["kind"] == "end"} >= names)
-        bad = [e for e in events if not e.get("ok", True)]
-        assert not bad, bad
-        return events
-
-
-def ended(name, node=None):
-    return lambda seen: any(e["kind"] == "end" and e["name"] == name and node in (None, e["node"]) for e in seen)
-
-
-def message(name, word):
-    return lambda seen: any(e["kind"] == "message" and e["name"] == name and word in e.get("text", "") for e in seen)
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def setUpModule():
+    """Starts what takes a minute: a worker whose masters nobody has started."""
+    global alone
+    alone = Cluster(Module, ("master", "worker"))
+    alone.write_files({"m": {"services": [service("s", "echo up; exec sleep 1000", on="worker", ready=log_ready("up"))]}}, idle_seconds=1)
+    alone["worker-1"].start()
 
 
 class Launch(unittest.TestCase):
@@ -468,7 +215,68 @@ class Supervision(unittest.TestCase):
             {"m": {"services": [service("s", "echo up; exec sleep 1000", ready=log_ready("up"))]}}, lease_until=int(time.time()) + 2)
         cluster.wait_ready()
         for node in cluster.nodes.values():
-            self.assertEqual(0, node.process.wait(10))
+            self.assertEqual(OVER, node.process.wait(10))
+
+    def test_an_idle_cluster_ends_and_a_busy_one_does_not(self):
+        cluster = Cluster(self, ("master", "worker")).start(
+            {"m": {"busy.sh": "[ ! -e $KILN_LOG_DIR/job ] || echo a job on $KILN_NODE\n",
+                   "services": [service("s", "echo up; exec sleep 1000", ready=log_ready("up"))]}}, idle_seconds=2)
+        cluster.wait_ready()
+        # A command on a worker, then work of the worker's own that nobody waits for; each for longer than the limit.
+        job = cluster["worker-1"].path("var/log/kiln/m/job")
+        began = time.monotonic()
+        self.assertEqual(0, cluster.master.run(["sh", "-c", f"sleep 5; : > {job}"], node="worker-1")[0])
+        time.sleep(5)
+        for node in cluster.nodes.values():
+            self.assertIsNone(node.process.poll())
+        os.unlink(job)
+        ended = time.monotonic()
+        for node in cluster.nodes.values():
+            self.assertEqual(OVER, node.process.wait(20))
+        self.assertGreater(time.monotonic() - ended, 1.5)
+        self.assertGreater(ended - began, 10)
+        self.assertIn("idle: nothing has gone on for 2 s: stopping the cluster", cluster.master.read("agent.out"))
+
+    def test_looking_at_an_idle_cluster_is_no_work(self):
+        cluster = Cluster(self).start({"m": {"services": [service("s", "echo up; exec sleep 1000", ready=log_ready("up"))]}}, idle_seconds=2)
+        cluster.wait_ready()
+
+        def over():
+            try:
+                cluster.master.ask({"do": "status"})
+            except (ConnectionError, EOFError, AssertionError):
+                pass
+            return cluster.master.process.poll() is not None
+
+        wait_until("the cluster has ended while it was looked at", over)
+
+    def test_user_data_runs_once_before_setup(self):
+        notes = []
+        cluster = Cluster(self)
+        note = cluster.master.path("note")
+        cluster.start({"m": {"setup.sh": f"echo setup >> {note}\n", "services": [service("s", "exec sleep 1000")]}},
+                      user_data=f"#!/bin/sh\nfalse\necho mine on $KILN_NODE\necho user data >> {note}\n")
+        cluster.wait_ready()
+        self.assertEqual("user data\nsetup\n", cluster.master.read("note"))
+        self.assertIn("mine on master-1", cluster.master.log("user-data"))
+        with cluster.master.channel() as channel:
+            channel.send({"do": "logs", "service": "user-data"})
+            notes.append(channel.receive())
+        self.assertEqual(("O", b"mine on master-1\n"), notes[0])
+        cluster.master.end()
+        cluster.master.start()
+        cluster.wait_ready()
+        self.assertEqual("user data\nsetup\nsetup\n", cluster.master.read("note"))
+
+    def test_user_data_that_fails_fails_the_node(self):
+        cluster = Cluster(self)
+        cluster.start({"m": {"setup.sh": f"echo setup >> {cluster.master.path('note')}\n", "services": [service("s", "exec sleep 1000")]}},
+                      user_data="#!/usr/bin/env python3\nimport sys\nprint('no such thing')\nsys.exit(5)\n")
+        ends = lambda events: [e for e in events if e["name"] == "node master-1" and e["kind"] == "end"]
+        failed = ends(cluster.events(ends))[0]
+        self.assertIs(False, failed.get("ok", True))
+        self.assertIn("user-data failed: exit code 5\nno such thing", failed["text"])
+        self.assertFalse(os.path.exists(cluster.master.path("note")))
 
 
 class Requests(unittest.TestCase):
@@ -480,7 +288,7 @@ class Requests(unittest.TestCase):
         cls.cluster = Cluster(Test, ("master", "worker")).start({
             "m": {"test.sh": "echo testing $KILN_STAGE $KILN_NODE $WITH; exit 4\n",
                   "py.sh": "#!/usr/bin/env python3\nprint('snake')\n",
-                  "services": [service("talker", "i=0; echo begin; while :; do read x < $KILN_LOG_DIR/say; echo said $x; done", ready=log_ready("begin")),
+                  "services": [service("talker", "i=0; echo begin; while :; do if read x < $KILN_LOG_DIR/say; then echo said $x; fi; done", ready=log_ready("begin")),
                                service("quiet", "echo hush; exec sleep 1000", on="worker", ready=log_ready("hush"))],
                   "setup.sh": "mkfifo $KILN_LOG_DIR/say\necho set up\n"}})
         cls.cluster.wait_ready()
@@ -512,6 +320,40 @@ class Requests(unittest.TestCase):
                     break
                 total += len(payload) if kind == "O" else 0
             self.assertEqual((total, json.loads(payload)), (100000000, {"exit": 0}))
+
+    def test_what_a_reader_has_not_read_when_the_command_ends_is_kept_for_it(self):
+        for size, pause in ((1 << 20, 0.3), (3 << 20, 0.3), (6 << 20, 0.3), (9 << 20, 6.5)):
+            with self.cluster.master.channel() as channel:
+                channel.send({"do": "exec", "argv": ["head", "-c", str(size), "/dev/zero"], "node": "worker-1"})
+                time.sleep(pause)  # what is tested: a pager that stands still
+                total = 0
+                while True:
+                    kind, payload = channel.receive()
+                    if kind == "J":
+                        break
+                    total += len(payload)
+                self.assertEqual((total, json.loads(payload)), (size, {"exit": 0}))
+
+    def test_input_that_nobody_reads_does_not_cost_the_answer(self):
+        for node in ("master-1", "worker-1"):
+            for _ in range(20):
+                with self.cluster.master.channel() as channel:
+                    channel.send({"do": "exec", "argv": ["sh", "-c", "head -c 4000000 /dev/zero; exit 3"], "node": node})
+                    for _ in range(3):
+                        channel.send(bytes(100000), "I")
+                    time.sleep(0.05)  # what is tested: the answer waits in the sockets while the agent has ended with it
+                    total = 0
+                    while True:
+                        kind, payload = channel.receive()
+                        if kind == "J":
+                            break
+                        total += len(payload)
+                    self.assertEqual((total, json.loads(payload)), (4000000, {"exit": 3}))
+
+    def test_a_command_may_let_its_input_wait(self):
+        data = os.urandom(20 << 20)
+        code, out, _ = self.cluster.master.run(["sh", "-c", "sleep 8; sha256sum"], data, node="worker-1")
+        self.assertEqual((code, out.split()[0].decode()), (0, hashlib.sha256(data).hexdigest()))
 
     def test_exec_of_nothing(self):
         code, _, err = self.cluster.master.run(["no-such-program"], node="worker-1")
@@ -760,6 +602,13 @@ class CommandLine(unittest.TestCase):
         with tempfile.NamedTemporaryFile() as stripped:
             subprocess.run(["strip", "-o", stripped.name, AGENT], check=True)
             self.assertLess(os.path.getsize(stripped.name), 8 << 20)
+
+
+class Workers(unittest.TestCase):
+    """Last: see setUpModule."""
+
+    def test_a_worker_without_masters_ends_itself(self):
+        self.assertEqual(OVER, alone["worker-1"].process.wait(90))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ traces() {
     sed 's/^/mount /' /proc/self/mountinfo
     ip -o link | sed 's/^[0-9]*: /link /; s/@.*//'
     ip netns list 2>/dev/null | sed 's/^/netns /'
-    pgrep -u "$(id -u)" -f '^(/usr/lib/kiln/)?kiln-node run|^kiln __cell|^(/usr/bin/)?slirp4netns' | sed 's/^/process /'
+    "$source_tree/tests/kiln_processes.py" "$KILN_HOME"
     find /sys/fs/cgroup -type d -path '*/kiln/*' 2>/dev/null
     find "$KILN_HOME/clusters" -mindepth 1 -maxdepth 1 -type d 2>/dev/null
   } | LC_ALL=C sort
@@ -30,6 +30,19 @@ launches() {
   grep -q '(total)$' "$scratch/launch"
 }
 lists() { "$kiln" list | grep -E "^$name +local +running +spark +1\+2"; }
+modules_pass_their_tests() {
+  "$kiln" module test "$name" > "$scratch/tested"
+  cat "$scratch/tested"
+  grep -E '^spark +passed' "$scratch/tested"
+  expect_failure 2 "did you mean 'spark'?" "$kiln" module test "$name" sprk
+  expect_failure 2 "module 'packages' has no test.sh" "$kiln" module test "$name" packages
+}
+# Credentials without a region, as many have them: clusters of this machine are nobody's business but its own.
+needs_no_cloud() {
+  AWS_ACCESS_KEY_ID=nobody AWS_SECRET_ACCESS_KEY=nothing AWS_CONFIG_FILE=/dev/null "$kiln" status "$name" > "$scratch/said" 2>&1
+  refute grep -i aws "$scratch/said"
+  AWS_ACCESS_KEY_ID=nobody AWS_SECRET_ACCESS_KEY=nothing AWS_CONFIG_FILE=/dev/null "$kiln" exec "$name" -- hostname | grep -qx master-1
+}
 status_is_healthy() {
   "$kiln" status "$name"
   "$kiln" status "$name" --json > "$scratch/status.json"
@@ -203,6 +216,17 @@ shells_run_what_they_read() {
   echo 'select 40 + 2;' | "$kiln" shell "$name" spark-sql 2>/dev/null | grep -x 42
   echo 'echo in a shell' | "$kiln" shell "$name" | grep 'in a shell'
 }
+sql_runs() {
+  [ "$("$kiln" sql "$name" -e 'select 40 + 2; select explode(sequence(1, 3))' 2> /dev/null | xargs)" = '42 1 2 3' ]
+  printf 'create temporary view seven as select 7 as x;\n-- of which\nselect sum(x) * 6 from seven;\n' > "$scratch/report.sql"
+  [ "$("$kiln" sql "$name" -f "$scratch/report.sql" -- --conf spark.sql.shuffle.partitions=2 2> "$scratch/sql.log")" = 42 ] || { tail -n 20 "$scratch/sql.log"; return 1; }
+  # The first statement that fails is the last one, from a file as from a pipe.
+  echo 'select 1; select nothing_like_that; select 2;' | expect_failure 1 nothing_like_that "$kiln" sql "$name"
+  refute grep -qx 2 "$scratch/.said"
+  expect_failure 2 "cannot open '$scratch/none.sql': No such file" "$kiln" sql "$name" -f "$scratch/none.sql"
+  expect_failure 2 '-e and -f exclude each other' "$kiln" sql "$name" -e 'select 1' -f "$scratch/report.sql"
+  expect_failure 1 'needs no SOCKS proxy: its nodes are on this machine' "$kiln" ui "$name" --socks
+}
 logs_have_the_services_words() {
   "$kiln" logs "$name" master-1 spark.master --lines 1000 | grep -q 'elected leader'
   "$kiln" logs "$name" | grep -q '^worker-1 '
@@ -346,6 +370,8 @@ cluster_suite() {
   check "launches 1+2" launches
   check "lists it" lists
   check "status: three healthy nodes" status_is_healthy
+  check "a cloud that cannot be asked is in nobody's way" needs_no_cloud
+  check "module test: Spark and Python pass their own tests" modules_pass_their_tests
   check "both workers have registered" workers_have_registered
   check "nodes have their own root, name and address" nodes_are_separate
   check "exec: the worst exit code" exec_gives_the_worst_code
@@ -360,6 +386,7 @@ cluster_suite() {
   check "submit: numpy, scipy, pandas and pyarrow in the executors" libraries_work_together
   check "submit: --packages from a Maven repository" packages_from_maven
   check "shell: pyspark, spark-sql and bash" shells_run_what_they_read
+  check "sql: a query, a file, a pipe" sql_runs
   check "logs" logs_have_the_services_words
   check "ui: reachable from the host" ui_answers_from_the_host
   check "timeline: text and a self-contained page" timeline_is_kept

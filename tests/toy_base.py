@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tarfile
 
-PROGRAMS = ["sh", "bash", "cat", "mkdir", "rm", "ls", "cp", "env", "dd", "hostname", "touch", "timeout", "ps"]
+PROGRAMS = ["sh", "bash", "cat", "mkdir", "rm", "ls", "cp", "env", "dd", "hostname", "touch", "timeout", "ps", "setsid", "sleep", "stty"]
 FOLDERS = ["bin", "etc", "dev", "proc", "sys", "run", "tmp", "var/tmp", "root", "home", "opt"]
 
 

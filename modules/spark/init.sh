@@ -7,13 +7,11 @@ home=/opt/spark
 java=/usr/lib/jvm/kiln/bin/java
 
 # --- files -----------------------------------------------------------------------------------------------------------
-rm -rf "$home" "$home.new"
-mkdir -p "$home.new"
-tar -xzf "$KILN_SOURCE_SPARK" -C "$home.new" --strip-components=1 --no-same-owner
-mv "$home.new/deps" "$home"
+rm -rf "$home"
+mv "$KILN_SOURCE_SPARK/deps" "$home"
 mkdir -p "$home/python" "$home/conf" "$home/kiln" "$home/examples/jars"
-mv "$home.new/pyspark" "$home.new/lib" "$home/python/"
-rm -rf "$home.new" "$home"/bin/*.cmd
+mv "$KILN_SOURCE_SPARK/pyspark" "$KILN_SOURCE_SPARK/lib" "$home/python/"
+rm -f "$home"/bin/*.cmd
 chmod -R u=rwX,go=rX "$home"
 # Spark takes a folder for a built distribution by this file.
 echo "Spark $KILN_PARAM_VERSION, installed by kiln" > "$home/RELEASE"

@@ -6,8 +6,9 @@ set -eu
 home=/opt/spark
 
 set -- $KILN_WORKERS
-python3 tools/wait.py 60 "http://$KILN_MASTER:8080/json/" "\"aliveworkers\" : $#"
-echo "spark: $# workers are alive"
+workers=$(($# * KILN_PARAM_WORKER_INSTANCES))
+python3 tools/wait.py 60 "http://$KILN_MASTER:8080/json/" "\"aliveworkers\" : $workers"
+echo "spark: $workers workers are alive"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

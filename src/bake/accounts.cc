@@ -87,4 +87,24 @@ std::string merge_accounts(std::string_view path, const std::vector<AccountText>
   return text;
 }
 
+bool accounts_clash(std::string_view a, std::string_view b) {
+  std::map<std::string, std::string> number_of;
+  std::set<std::string> names, numbers;  // names: with their numbers
+  const auto visit = [](std::string_view text, const auto& visitor) {
+    for (const auto& line : split(text, '\n')) {
+      if (const auto fields = split(line, ':'); fields.size() > 2) visitor(fields[0], fields[2]);
+    }
+  };
+  visit(a, [&](const std::string& name, const std::string& number) {
+    number_of[name] = number;
+    names.insert(name + ":" + number);
+    numbers.insert(number);
+  });
+  bool clash = false;
+  visit(b, [&](const std::string& name, const std::string& number) {
+    if (names.count(name + ":" + number) == 0) clash = clash || number_of.count(name) != 0 || numbers.count(number) != 0;
+  });
+  return clash;
+}
+
 }  // namespace kiln::bake

@@ -22,4 +22,7 @@ struct AccountText {
 // Error when two modules give one number to different names, or one name different numbers.
 std::string merge_accounts(std::string_view path, const std::vector<AccountText>& layers);
 
+// Whether two copies of passwd or group give one number to different names, or one name different numbers.
+bool accounts_clash(std::string_view a, std::string_view b);
+
 }  // namespace kiln::bake

@@ -28,12 +28,25 @@ namespace {
 
 using Lines = std::vector<std::string>;
 
+// Each package brings a file and an account; "clashing" a file that module c has, too, "numbered" an account with module c's number.
+constexpr const char* kPackageManager =
+    "#!/bin/sh\n"
+    "case \" $* \" in *' install '*) ;; *) exit 0 ;; esac\n"
+    "for package; do :; done\n"
+    "mkdir -p /opt/packages\n"
+    "echo here > /opt/packages/$package\n"
+    "number=950\n"
+    "if [ $package = clashing ]; then mkdir -p /opt/c; echo $package > /opt/c/x; fi\n"
+    "if [ $package = numbered ]; then number=902; fi\n"
+    "while read -r line; do case $line in *:$number:*) number=951 ;; esac; done < /etc/passwd\n"
+    "echo \"$package:x:$number:$number::/:/bin/sh\" >> /etc/passwd\n";
+
 // A tarball with a shell and what scripts here call, and the libraries those need.
 fs::path make_base_tarball(const fs::path& folder) {
   const fs::path root = folder / "root";
   for (const char* name : {"bin", "etc", "dev", "proc", "sys", "run", "tmp", "var/tmp", "root", "opt"}) make_folder(root / name);
   std::set<std::string> files;
-  for (const char* name : {"sh", "cat", "mkdir", "rm", "ls", "cp", "sleep", "env", "dd", "hostname", "touch"}) {
+  for (const char* name : {"sh", "cat", "mkdir", "mv", "rm", "ls", "cp", "sleep", "env", "dd", "hostname", "touch"}) {
     const auto program = find_program(name);
     if (!program) continue;
     const fs::path real = fs::canonical(*program);
@@ -48,6 +61,7 @@ fs::path make_base_tarball(const fs::path& folder) {
     fs::copy_file(fs::canonical(file), root / file.substr(1), fs::copy_options::overwrite_existing);
   }
   write_file_atomically(root / "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+  write_file_atomically(root / "bin/apt-get", kPackageManager, 0755);
   const fs::path tarball = folder / "base.tar";
   run_checked({"tar", "-C", root.native(), "-cf", tarball.native(), "--owner=0", "--group=0", "."});
   return tarball;
@@ -72,7 +86,7 @@ class BakeTest : public testing::Test {
              ">> /etc/passwd\n"},
             {"seed.txt", "seed\n"}});
     module("b", "summary: b\nrequires: [a]\n", {{"init.sh", "cat /opt/a/seed > /opt/b\n"}});
-    module("c", "summary: c\n",
+    module("c", "summary: c\nafter: [b]\n",
            {{"init.sh", "mkdir /opt/c\ntouch /opt/c/x\necho 'c:x:902:902::/:/bin/sh' >> /etc/passwd\n"},
             {"warm.sh", "cat /etc/passwd /opt/b > /opt/warm\n"}});
     choose({"b", "c"});
@@ -172,6 +186,98 @@ TEST_F(BakeTest, AddsModulesAtLaunchOnTopOfTheImage) {
   EXPECT_FALSE(store_.find_layer(image.layers.back().key).has_value());
 }
 
+class AddedPackagesTest : public BakeTest {
+ protected:
+  // The image with a module that needs the package.
+  Image add(const Image& image, const std::string& package) {
+    module("m", "summary: m\npackages: {debian: [" + package + "]}\n", {{"init.sh", "cat /etc/passwd /opt/c/x > /opt/m\n"}});
+    config::ModuleChoice choice;
+    choice.name = "m";
+    if (!packages_early_) return add_modules(store_, image, {choice}, options_);
+    add_packages(store_, image, {choice}, options_);
+    return image;
+  }
+  static const Layer& layer_of(const Image& image, const std::string& name) {
+    return *std::find_if(image.layers.begin(), image.layers.end(), [&](const Layer& layer) { return layer.name == name; });
+  }
+  static Lines below(const Image& image, const std::string& name) {
+    Lines names;
+    for (const auto& layer : layer_of(image, name).inputs.at("below")) names.push_back(layer.at("name"));
+    return names;
+  }
+  std::string said(const Image& image) { return read_file(store_.layer_folder(layer_of(image, "module m at launch").key) / "opt/m"); }
+  bool packages_early_ = false;  // only those
+  std::ptrdiff_t layers_in_store() { return std::distance(fs::directory_iterator(store_.home() / "layers"), fs::directory_iterator()); }
+};
+
+TEST_F(AddedPackagesTest, StandOnTheGroundSoThatAChangedModuleInstallsNothing) {
+  const Image before = add(bake().image, "tool");
+  EXPECT_EQ(below(before, "packages at launch"), (Lines{"base"}));
+  // The module sees everybody's accounts, though no layer alone has them.
+  const std::string accounts = "root:x:0:0:root:/root:/bin/sh\na:x:901:901::/:/bin/sh\nc:x:902:902::/:/bin/sh\ntool:x:950:950::/:/bin/sh\n";
+  EXPECT_EQ(said(before), accounts);
+  write("c", "init.sh", "mkdir /opt/c\necho changed > /opt/c/x\necho 'c:x:902:902::/:/bin/sh' >> /etc/passwd\n");
+  const Image now = add(bake().image, "tool");
+  EXPECT_EQ(layer_of(now, "packages at launch").key, layer_of(before, "packages at launch").key);
+  EXPECT_EQ(said(now), accounts + "changed\n");
+  expect_whole_store();
+  expect_nothing_left();
+}
+
+TEST_F(AddedPackagesTest, CanBeInstalledBeforeTheImagesModulesAreBuilt) {
+  std::vector<Image> grounds;
+  std::ptrdiff_t layers = 0;
+  options_.on_ground = [&](const Image& ground) {
+    grounds.push_back(ground);
+    EXPECT_EQ(layers_in_store(), 1);
+    packages_early_ = true;
+    add(ground, "tool");
+    layers = layers_in_store();
+  };
+  const Image image = bake().image;
+  ASSERT_EQ(grounds.size(), 1u);
+  EXPECT_EQ(grounds[0].layers.size(), 1u);
+  EXPECT_EQ(grounds[0].modules.size(), image.modules.size());
+  EXPECT_EQ(layers, 2);  // base and the packages: neither the module nor an agent
+  options_.on_ground = {};
+  packages_early_ = false;
+  const std::ptrdiff_t baked = layers_in_store();
+  const Image added = add(image, "tool");
+  EXPECT_EQ(layers_in_store(), baked + 2);  // the module and the agent's
+  EXPECT_EQ(below(added, "packages at launch"), (Lines{"base"}));
+  expect_whole_store();
+  expect_nothing_left();
+}
+
+TEST_F(AddedPackagesTest, ThatWriteWhatAModuleWroteStandOnTheModules) {
+  const Image first = bake().image;
+  const Image image = add(first, "clashing");
+  const Lines over_all = {"base", "module a", "module b", "module c", "warm", "agent"};
+  EXPECT_EQ(below(image, "packages at launch"), over_all);
+  EXPECT_TRUE(said(image).ends_with("clashing:x:950:950::/:/bin/sh\nclashing\n")) << said(image);
+  // That they were tried elsewhere is not tried again, even when that layer is garbage by now.
+  auto layers = layers_in_store();
+  EXPECT_EQ(add(first, "clashing").digest, image.digest);
+  EXPECT_EQ(layers_in_store(), layers);
+  for (const auto& entry : std::vector<fs::directory_entry>(fs::directory_iterator(store_.home() / "layers"), {})) {
+    const auto found = store_.find_layer(entry.path().filename());
+    if (found && found->name == "packages at launch" && found->key != layer_of(image, found->name).key) {
+      fs::remove_all(entry.path());
+      --layers;
+    }
+  }
+  EXPECT_EQ(add(first, "clashing").digest, image.digest);
+  EXPECT_EQ(layers_in_store(), layers);
+  expect_nothing_left();
+}
+
+TEST_F(AddedPackagesTest, WithAnAccountOfAModulesNumberStandOnTheModules) {
+  const Image image = add(bake().image, "numbered");
+  EXPECT_EQ(below(image, "packages at launch").size(), 6U);
+  EXPECT_NE(said(image).find("c:x:902:"), std::string::npos) << said(image);
+  EXPECT_NE(said(image).find("numbered:x:951:"), std::string::npos) << said(image);
+}
+
 TEST_F(BakeTest, AModuleThatCannotBeAddedIsNamed) {
   const BakeResult first = bake();
   module("d", "summary: d\n", {{"init.sh", "echo no luck >&2\nexit 7\n"}});
@@ -186,6 +292,17 @@ TEST_F(BakeTest, AModuleThatCannotBeAddedIsNamed) {
   }
   expect_whole_store();
   expect_nothing_left();
+}
+
+TEST_F(BakeTest, AWarmUpThatWritesWhatAModuleItDoesNotSeeWroteIsAnError) {
+  module("d", "summary: d\n", {{"init.sh", "echo d > /opt/warm\n"}});
+  choose({"b", "c", "d"});
+  const std::string error = error_of_bake();
+  EXPECT_NE(error.find("modules 'd' and '(warm.sh)' both write '/opt/warm'"), std::string::npos) << error;
+  EXPECT_NE(error.find("come after 'd'"), std::string::npos) << error;
+  // Seen, it may be written anew.
+  module("c", "summary: c\nafter: [b, d]\n", {});
+  EXPECT_EQ(error_of_bake(), "no error");
 }
 
 TEST_F(BakeTest, BakesOnceAndThenDoesNothing) {
@@ -216,6 +333,41 @@ TEST_F(BakeTest, BakesOnceAndThenDoesNothing) {
   EXPECT_TRUE(built(second).empty());
   EXPECT_EQ(second.image.digest, first.image.digest);
   expect_nothing_left();
+}
+
+TEST_F(BakeTest, AnUnpackedSourceIsMovedToItsPlaceAndTheRestIsGone) {
+  const fs::path tree = folder_.path() / "tree/thing-1.0";
+  make_folder(tree / "share/deep");
+  write_file_atomically(tree / "share/deep/file", "of the archive\n", 0640);
+  write_file_atomically(tree / "README", "not wanted\n");
+  module("a", "summary: a\nsources: {thing: {file: thing.tar.gz, unpack: true}}\n",
+         {{"init.sh", "cat \"$KILN_SOURCE_THING/README\" > /opt/said\nmkdir -p /opt/a\nmv \"$KILN_SOURCE_THING/share\" /opt/a/\n"}});
+  // Who made the archive has a number that no namespace here knows.
+  const fs::path archive = folder_.path() / "modules/a/thing.tar.gz";
+  run_checked({"tar", "-C", tree.parent_path().native(), "-czf", archive.native(), "--owner=4000000", "--group=4000000", "thing-1.0"});
+  choose({"a"});
+  const fs::path files = layer(bake(), "module a");
+  EXPECT_EQ(read_file(files / "opt/a/share/deep/file"), "of the archive\n");
+  EXPECT_EQ(read_file(files / "opt/said"), "not wanted\n");
+  struct stat status {
+  }, root{};
+  ASSERT_EQ(::stat((files / "opt/a/share/deep/file").c_str(), &status), 0);
+  ASSERT_EQ(::stat((files / "opt/said").c_str(), &root), 0);
+  EXPECT_EQ(status.st_uid, root.st_uid);
+  std::set<std::string> top;
+  for (const auto& entry : fs::directory_iterator(files)) top.insert(entry.path().filename());
+  EXPECT_EQ(top, std::set<std::string>{"opt"});
+  expect_whole_store();
+
+  // Several things at the top: the folder that holds them.
+  run_checked({"tar", "-C", tree.native(), "-cf", archive.native(), "share", "README"});
+  EXPECT_EQ(read_file(layer(bake(), "module a") / "opt/a/share/deep/file"), "of the archive\n");
+  write("a", "thing.tar.gz", "no archive");
+  const std::string said = error_of_bake();
+  EXPECT_NE(said.find("tar cannot unpack it: tar: This does not look like a tar archive"), std::string::npos) << said;
+  EXPECT_NE(said.find("while unpacking source 'thing' of module 'a'"), std::string::npos) << said;
+  EXPECT_NE(said.find("hint: `unpack: true` is for tar archives"), std::string::npos) << said;
+  EXPECT_TRUE(fs::is_empty(store_.home() / "tmp"));
 }
 
 TEST_F(BakeTest, OnlyWhatChangedIsBuiltAgain) {

@@ -116,18 +116,21 @@ std::string explain_change(const Json& before, const Json& now) {
     } else if (name == "sources") {
       for (const auto& source : names_in(a, b)) {
         if (member(a, source) != member(b, source))
-          own.add("source '" + source + "' of module " + plain(member(now, "module")) + " changed");
+          own.add(member(now, "module").is_null() ? "the base's image changed"
+                                                  : "source '" + source + "' of module " + plain(member(now, "module")) + " changed");
       }
     } else if (name == "builtins") {
       for (const auto& builtin : names_in(a, b)) {
         if (member(a, builtin) != member(b, builtin))
           own.add(builtin + ": " + plain(member(a, builtin)) + " → " + plain(member(b, builtin)));
       }
+    } else if (name == "lock") {
+      own.add("other package versions are locked");
     } else if (name == "agent") {
       own.add("kiln-node changed");
     } else if (name == "tarball") {
       own.add("the base's tarball changed");
-    } else if (name == "format") {
+    } else if (name == "format" || name == "bill") {
       own.add("this version of kiln makes layers in another way");
     } else {
       own.add(name + ": " + plain(a) + " → " + plain(b));

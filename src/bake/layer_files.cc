@@ -23,28 +23,17 @@ namespace kiln::bake {
 
 namespace {
 
-bool is_real_folder(const fs::path& path) {
-  struct stat status {};
-  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
 // Removing in a layer shows what is below again; where that is nothing, the path is gone.
 void remove_in(const fs::path& files, const std::string& path) {
-  // A link on the way (var/run → /run) would lead out of the layer: only real folders are walked.
-  fs::path at = files;
-  const fs::path relative(path);
-  for (auto part = relative.begin(); part != relative.end(); ++part) {
-    if (!is_real_folder(at)) return;
-    at /= *part;
-  }
-  remove_tree(at);
+  if (const auto place = place_in(files, path)) remove_tree(*place);
 }
 
 template <class Which>
 void remove_entries(const fs::path& files, const std::string& folder, Which which) {
-  if (!is_real_folder(files / folder)) return;
+  const auto place = place_in(files, folder);
+  if (!place || !is_real_folder(*place)) return;
   std::vector<fs::path> doomed;
-  for (const auto& entry : fs::directory_iterator(files / folder)) {
+  for (const auto& entry : fs::directory_iterator(*place)) {
     if (which(entry)) doomed.push_back(entry.path());
   }
   for (const auto& path : doomed) remove_tree(path);
@@ -112,6 +101,20 @@ bool same_content(const fs::path& a, const fs::path& b) {
 
 }  // namespace
 
+bool is_real_folder(const fs::path& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+std::optional<fs::path> place_in(const fs::path& files, const std::string& path) {
+  fs::path at = files;
+  for (const auto& part : fs::path(path)) {
+    if (!is_real_folder(at)) return std::nullopt;
+    at /= part;
+  }
+  return at;
+}
+
 void remove_leftovers(const fs::path& files, Leftovers kind) {
   if (kind == Leftovers::kBase) {
     for (const char* folder : {"run", "tmp", "var/tmp"}) remove_entries(files, folder, [](const auto&) { return true; });
@@ -131,25 +134,33 @@ void remove_leftovers(const fs::path& files, Leftovers kind) {
   for (const char* path : {"var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin", "var/cache/debconf/config.dat-old",
                            "var/cache/debconf/templates.dat-old", "var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old",
                            "var/lib/dpkg/statoverride-old", "var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend", "var/lib/dbus/machine-id",
-                           "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret"}) {
+                           "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "var/cache/dnf", "var/cache/libdnf5",
+                           "var/cache/yum", "var/lib/rpm/.rpm.lock", "usr/lib/sysimage/rpm/.rpm.lock"}) {
     remove_in(files, path);
+  }
+  // What a transaction notes about itself; what a base's maker did is not ours to remove.
+  if (kind == Leftovers::kPackages) {
+    for (const char* path : {"var/lib/dnf", "var/lib/yum/history"}) remove_in(files, path);
+    remove_entries(files, "usr/lib/sysimage/libdnf5",
+                   [](const auto& entry) { return entry.path().filename().native().starts_with("transaction_history"); });
   }
   for (const char* folder : {"var/lib/apt/lists", "var/cache/apt/archives"})
     remove_entries(files, folder, [](const auto&) { return true; });
   // Host keys must be each machine's own: an image with keys gives them to whoever has the image.
   remove_entries(files, "etc/ssh", [](const auto& entry) { return entry.path().filename().native().starts_with("ssh_host_"); });
   std::vector<fs::path> logs;
-  if (is_real_folder(files / "var/log")) {
-    visit(files / "var/log", [&](const fs::path& path, const struct stat& status) {
+  if (const auto place = place_in(files, "var/log"); place && is_real_folder(*place)) {
+    visit(*place, [&](const fs::path& path, const struct stat& status) {
       if (S_ISREG(status.st_mode) && status.st_size > 0) logs.push_back(path);
     });
   }
   for (const auto& log : logs) remove_tree(log);
+  // systemd-resolved keeps what the sandbox had.
+  remove_in(files, "etc/.resolv.conf.systemd-resolved.bak");
   // The first boot makes a new one, and an empty file says that this may happen (machine-id(5)).
-  if (kind == Leftovers::kBase && fs::exists(files / "etc/machine-id")) {
-    if (::truncate((files / "etc/machine-id").c_str(), 0) != 0)
-      fail("cannot empty '{}': {}", (files / "etc/machine-id").native(), errno_text(errno));
-  }
+  const auto machine_id = place_in(files, "etc/machine-id");
+  if (machine_id && fs::is_regular_file(fs::symlink_status(*machine_id)) && ::truncate(machine_id->c_str(), 0) != 0)
+    fail("cannot empty '{}': {}", machine_id->native(), errno_text(errno));
 }
 
 void clamp_times(const fs::path& files, std::int64_t epoch) {
@@ -227,6 +238,20 @@ std::vector<Conflict> possible_conflicts(const std::vector<ModuleFiles>& modules
     }
   }
   return conflicts;
+}
+
+LayerSize seal_layer(const fs::path& work) {
+  const fs::path files = work / "fs";
+  const auto list = list_files(files);
+  write_file_atomically(work / "files", write_list(list));
+  const Fd folder(::open(files.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder || ::syncfs(folder.get()) != 0) fail("cannot write '{}': {}", files.native(), errno_text(errno));
+  LayerSize size;
+  for (const auto& file : list) {
+    size.size_bytes += file.size_bytes;
+    size.files += file.type != 'd';
+  }
+  return size;
 }
 
 bool same_file(const fs::path& a, const fs::path& b) {

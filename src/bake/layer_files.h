@@ -7,10 +7,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace kiln::bake {
+
+// Where `path` is in a layer, there or not; nothing when something on the way is no real folder. A link there (of a base that a stranger
+// made) must never lead what is done to a layer's files to this machine's own.
+std::optional<std::filesystem::path> place_in(const std::filesystem::path& files, const std::string& path);
+bool is_real_folder(const std::filesystem::path& path);
 
 enum class Leftovers { kBase, kPackages, kModule };
 
@@ -28,6 +34,14 @@ struct ListedFile {
 std::vector<ListedFile> list_files(const std::filesystem::path& files);
 std::string write_list(const std::vector<ListedFile>& list);
 std::vector<ListedFile> read_list(const std::string& text);
+
+struct LayerSize {
+  std::int64_t size_bytes = 0;
+  std::int64_t files = 0;  // folders are not counted
+};
+// The end of whatever makes a layer in a work folder: lists WORK/fs in WORK/files and puts all of it on the disk, so that after a power cut
+// there is the whole layer or none.
+LayerSize seal_layer(const std::filesystem::path& work);
 
 // --- conflicts: two modules that write the same path ---
 

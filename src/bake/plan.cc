@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "bake/bill.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -18,7 +19,7 @@ namespace {
 using Kind = PlannedLayer::Kind;
 
 // On a node only: they change nothing that is made while baking. (What the manifest says about baking is in the inputs by itself.)
-constexpr const char* kNodeFiles[] = {"test.sh", "run.sh", "module.yaml"};
+constexpr const char* kNodeFiles[] = {"test.sh", "run.sh", "drain.sh", "busy.sh", "module.yaml", "boot-files"};
 
 bool is_left_behind(const std::string& name) {
   return name == ".git" || name == "__pycache__" || name.ends_with("~") || (name.starts_with('.') && name.ends_with(".swp"));
@@ -129,7 +130,7 @@ void add_below(const std::vector<PlannedModule>& modules, std::size_t index, std
 }
 
 // Fills in what stands below, and the key when all of that is known.
-void finish_layer(Plan& plan, PlannedLayer layer) {
+void finish_layer(Plan& plan, PlannedLayer layer, const LockDigest& lock_of = {}) {
   layer.inputs["format"] = kLayerFormat;
   layer.inputs["architecture"] = plan.spec.architecture;
   layer.inputs["epoch"] = plan.spec.epoch;
@@ -144,7 +145,14 @@ void finish_layer(Plan& plan, PlannedLayer layer) {
   if (const auto sources = layer.inputs.find("sources"); sources != layer.inputs.end()) {
     for (const auto& digest : *sources) known = known && !digest.is_null();
   }
+  if (const auto family = layer.inputs.find("family"); family != layer.inputs.end()) known = known && !family->is_null();
   if (known) layer.key = sha256_hex(layer.inputs.dump());
+  if (known && lock_of) {
+    if (const std::string digest = lock_of(layer); !digest.empty()) {
+      layer.inputs["lock"] = digest;
+      layer.key = sha256_hex(layer.inputs.dump());
+    }
+  }
   plan.layers.push_back(std::move(layer));
 }
 
@@ -152,9 +160,12 @@ Json module_input(const std::map<std::string, std::string>& files, const config:
   return {{"files", files}, {"params", params}};
 }
 
-PlannedLayer plan_base(const config::ImageSpec& spec) {
+PlannedLayer plan_base(const config::ImageSpec& spec, const SourceDigests& digest_of) {
   PlannedLayer base{Kind::kBase, "base", "", {{"kind", "base"}}, {}, 0};
-  if (spec.base.kind == config::BaseSpec::Kind::kTarball) {
+  if (const auto request = base_request(spec)) {
+    const auto digest = digest_of(*request);
+    base.inputs["sources"] = {{request->spec.name, digest ? Json(*digest) : Json(nullptr)}};
+  } else if (spec.base.kind == config::BaseSpec::Kind::kTarball) {
     base.inputs["tarball"] = spec.base.sha256.empty() ? sha256_hex_of_file(spec.base.tarball) : spec.base.sha256;
   } else {
     base.inputs["distribution"] = spec.base.kind == config::BaseSpec::Kind::kUbuntu ? "ubuntu" : "debian";
@@ -164,20 +175,24 @@ PlannedLayer plan_base(const config::ImageSpec& spec) {
   return base;
 }
 
-// The union of what the image and its modules ask for, sorted.
-std::set<std::string> distribution_packages(const config::ImageSpec& spec, const std::vector<PlannedModule>& modules) {
+}  // namespace
+
+std::set<std::string> distribution_packages(const config::ImageSpec& spec, const std::vector<PlannedModule>& modules,
+                                            const std::string& family) {
   std::set<std::string> packages(spec.packages.begin(), spec.packages.end());
+  if (const auto own = spec.family_packages.find(family); own != spec.family_packages.end())
+    packages.insert(own->second.begin(), own->second.end());
   for (const auto& module : modules) {
-    const auto found = module.manifest.packages.find("debian");
+    const auto found = module.manifest.packages.find(family);
     if (found == module.manifest.packages.end()) continue;
     with_context("filling in the packages of module '" + module.manifest.name + "'", [&] {
-      for (const auto& package : found->second) packages.insert(config::expand(package, module.values));
+      for (const auto& entry : found->second) {
+        if (const auto package = config::package_on(entry, spec.architecture)) packages.insert(config::expand(*package, module.values));
+      }
     });
   }
   return packages;
 }
-
-}  // namespace
 
 std::string Plan::digest() const {
   std::string keys;
@@ -249,7 +264,7 @@ bool concerns_baking(const config::Module& module, const std::string& parameter)
 
 namespace {
 
-// The ground on which modules' layers stand; what is left of `packages` is to be installed.
+// The layers of the image, on which added modules' layers stand; what is left of `packages` is to be installed.
 std::vector<std::size_t> plan_given(Plan& plan, const Image& on, std::set<std::string>& packages) {
   std::vector<std::size_t> ground;
   for (const auto& layer : on.layers) {
@@ -262,23 +277,73 @@ std::vector<std::size_t> plan_given(Plan& plan, const Image& on, std::set<std::s
   return ground;
 }
 
+// "debian", "rpm", "", or nothing as long as the base is not there to be looked at.
+std::optional<std::string> package_family(const config::ImageSpec& spec, const std::string& base_key, const Known& known) {
+  if (spec.base.is_suite()) return "debian";
+  if (base_key.empty()) return std::nullopt;
+  return known.family_of(base_key);
+}
+
+std::vector<std::size_t> ground_of_packages(const Plan& plan, const Ground* on, const std::vector<std::size_t>& ground) {
+  if (on == nullptr || on->packages_over_modules) return ground;
+  std::vector<std::size_t> lower;
+  for (const std::size_t index : ground) {
+    const std::string kind = plan.layers[index].inputs.value("kind", "");
+    if (kind == "base" || kind == "packages") lower.push_back(index);
+  }
+  // An image that came from elsewhere is not made of such.
+  return lower.empty() ? ground : lower;
+}
+
+// Without a known base nobody can tell which packages they are.
+void plan_packages(Plan& plan, const std::string& when, const std::set<std::string>& packages, const std::optional<std::string>& family,
+                   const Ground* on, std::vector<std::size_t>& ground, const LockDigest& lock_of) {
+  if (family && family->empty()) {
+    Error error(fmt::format("the base has no package manager that kiln knows, and packages are asked for: {}",
+                            join({packages.begin(), packages.end()}, ", ")));
+    error.set_hint("kiln knows apt-get, dnf, microdnf and yum");
+    throw error;
+  }
+  Json inputs = {{"kind", "packages"}, {"packages", packages}};
+  if (!family) inputs["family"] = nullptr;
+  if (family && *family != "debian") inputs["family"] = *family;
+  finish_layer(plan, {Kind::kPackages, "packages" + when, "", std::move(inputs), ground_of_packages(plan, on, ground), 0}, lock_of);
+  ground.push_back(plan.layers.size() - 1);
+}
+
+// The modules with a warm.sh, what those require or come after, and who requires or comes after those: by index.
+std::set<std::size_t> warmed_modules(const std::vector<PlannedModule>& modules) {
+  const auto comes_after = [&](std::size_t later, std::size_t earlier) {
+    const auto& after = modules[later].manifest.after;
+    const auto& below = modules[later].below;
+    return std::find(after.begin(), after.end(), modules[earlier].manifest.name) != after.end() ||
+           std::find(below.begin(), below.end(), earlier) != below.end();
+  };
+  std::set<std::size_t> warmed;
+  for (std::size_t warm = 0; warm < modules.size(); ++warm) {
+    if (!modules[warm].has("warm.sh")) continue;
+    warmed.insert(warm);
+    for (std::size_t other = 0; other < modules.size(); ++other) {
+      if (comes_after(warm, other) || comes_after(other, warm)) warmed.insert(other);
+    }
+  }
+  for (const std::size_t module : std::set<std::size_t>(warmed)) warmed.insert(modules[module].below.begin(), modules[module].below.end());
+  return warmed;
+}
+
 }  // namespace
 
-Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest,
-               const SourceDigests& digest_of, const Image* on) {
+Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest, const Known& known,
+               const Ground* on, const LockDigest& lock_of) {
   Plan plan{spec, config::builtin_values(spec.base, spec.architecture), std::move(modules), {}};
-  const std::string when = on != nullptr ? " at launch" : "";
-  auto packages = distribution_packages(spec, plan.modules);
+  const std::string when = on != nullptr ? " " + on->words : "";
   std::vector<std::size_t> ground = {0};
-  if (on != nullptr)
-    ground = plan_given(plan, *on, packages);
-  else
-    finish_layer(plan, plan_base(spec));
-
-  if (!packages.empty()) {
-    finish_layer(plan, {Kind::kPackages, "packages" + when, "", {{"kind", "packages"}, {"packages", packages}}, ground, 0});
-    ground.push_back(plan.layers.size() - 1);
-  }
+  if (on == nullptr) finish_layer(plan, plan_base(spec, known.digest_of), lock_of);
+  const std::optional<std::string> family = package_family(spec, on != nullptr ? on->image.layers.at(0).key : plan.layers[0].key, known);
+  auto packages = distribution_packages(spec, plan.modules, family.value_or("debian"));
+  if (!family && packages.empty()) packages = distribution_packages(spec, plan.modules, "rpm");
+  if (on != nullptr) ground = plan_given(plan, on->image, packages);
+  if (!packages.empty()) plan_packages(plan, when, packages, family, on, ground, lock_of);
 
   std::map<std::size_t, std::size_t> layer_of_module;
   for (std::size_t i = 0; i < plan.modules.size(); ++i) {
@@ -290,7 +355,7 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
     }
     Json sources = Json::object();
     for (const auto& request : module.sources) {
-      const auto digest = digest_of(request);
+      const auto digest = known.digest_of(request);
       sources[request.spec.name] = digest ? Json(*digest) : Json(nullptr);
     }
     layer.inputs = {{"kind", "module"},
@@ -299,7 +364,7 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
                     {"builtins", plan.builtins},
                     {"modules", {{module.manifest.name, module_input(files_for_script(module, "init.sh"), module.params)}}},
                     {"sources", sources}};
-    if (on != nullptr) layer.inputs["stage"] = "deploy";
+    if (on != nullptr) layer.inputs["stage"] = on->stage;
     finish_layer(plan, std::move(layer));
     layer_of_module[i] = plan.layers.size() - 1;
   }
@@ -315,13 +380,21 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
     nodes[module.manifest.name] = module_input(module.files, module.params);
   }
   if (spec.warm && !warm.empty()) {
-    finish_layer(plan,
-                 {Kind::kWarm, "warm" + when, "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, all_layers(), 0});
+    std::vector<std::size_t> below = ground;
+    for (const std::size_t module : warmed_modules(plan.modules)) {
+      if (const auto found = layer_of_module.find(module); found != layer_of_module.end()) below.push_back(found->second);
+    }
+    finish_layer(plan, {Kind::kWarm, "warm" + when, "", {{"kind", "warm"}, {"builtins", plan.builtins}, {"modules", warm}}, below, 0});
   }
   finish_layer(plan, {Kind::kAgent,
                       "agent" + when,
                       "",
-                      {{"kind", "agent"}, {"agent", agent_digest}, {"image", spec.name}, {"builtins", plan.builtins}, {"modules", nodes}},
+                      {{"kind", "agent"},
+                       {"agent", agent_digest},
+                       {"bill", kBillFormat},
+                       {"image", spec.name},
+                       {"builtins", plan.builtins},
+                       {"modules", nodes}},
                       all_layers(),
                       0});
   return plan;

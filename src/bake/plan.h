@@ -1,22 +1,27 @@
 // The plan of a bake: which layers an image has, what each stands on, and the key that says whether it exists already.
 //
 // base → packages → one layer for each module with an init.sh (over the layers of the modules it requires) → warm → agent.
+// The warm layer stands on the modules that have a warm.sh, those they require or come after, and those that require or come after them:
+// what concerns none of them costs no warming up. The agent's stands on all.
 //
 // A key is the SHA-256 of the layer's inputs as JSON with sorted members. The inputs, kept in layer.json for --explain:
 //   format, kind, architecture, epoch      all layers; `format` counts how kiln makes layers
 //   below: [{name, key}…]                  all but base
-//   distribution, suite, mirror | tarball  base
-//   packages: [NAME…]                      packages
+//   distribution, suite, mirror | tarball | sources  base
+//   packages: [NAME…], family              packages; the latter where it is not Debian's
 //   module, network, builtins              a module's
 //   modules: {NAME: {files: {PATH: "DIGEST MODE"}, params: {…}}}   a module's (its own), warm's and agent's
 //   sources: {NAME: DIGEST}                a module's
-//   agent, image                           agent
-//   stage                                  a module's that is added at launch
-// What only matters on a node (setup.sh, test.sh, run.sh, service definitions in module.yaml) goes into the agent layer alone: editing
-// it costs no rebuild of the software. A sandbox therefore shows init.sh the module's other files only; warm.sh sees setup.sh too.
+//   agent, image, bill                     agent; `bill` counts how the bill of materials is made (bill.h)
+//   lock                                   base and packages of a locked bake, where the store has others under the usual key (lock.h)
+//   stage                                  a module's that is added to a finished image
+// What only matters on a node (setup.sh, test.sh, run.sh, drain.sh, busy.sh, service definitions in module.yaml) goes into the agent layer
+// alone: editing it costs no rebuild of the software. A sandbox shows init.sh the module's other files only; warm.sh sees setup.sh too.
 //
-// Modules that a launch adds to an image that lacks them stand on all of its layers, as if installed on a node:
+// Modules that are added to a finished image, at launch or to make a machine of it, are laid over it as if installed on a node:
 // the image's layers → the packages it lacks → a layer for each added module → warm → agent, the last four named "… at launch".
+// They stand on all of the image's layers. Only the packages stand on its base and packages where they can (ground.h): what changes in a
+// module then costs no installing.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +29,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,7 +53,7 @@ struct PlannedModule {
 };
 
 struct PlannedLayer {
-  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent, kGiven };  // kGiven: of the image that a launch adds to
+  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent, kGiven };  // kGiven: of the image that is added to
   Kind kind = Kind::kBase;
   std::string name;
   std::string key;  // empty: not known before its sources are fetched
@@ -68,6 +74,10 @@ struct Plan {
 // a module does not have.
 std::vector<PlannedModule> plan_modules(const config::ImageSpec& spec, const config::SearchPath& path, const config::Values& builtins);
 
+// The union of the distribution packages that the image and its modules ask for, of a family (packages.h), filled in.
+std::set<std::string> distribution_packages(const config::ImageSpec& spec, const std::vector<PlannedModule>& modules,
+                                            const std::string& family);
+
 // Without those that `image` has, whatever parameters it has them with.
 std::vector<PlannedModule> without_modules_of(const Image& image, std::vector<PlannedModule> modules);
 // Whether another value of the module's parameter makes another layer: its packages, sources or init.sh use it.
@@ -75,9 +85,23 @@ bool concerns_baking(const config::Module& module, const std::string& parameter)
 
 // `digest_of` gives the digest of a source as far as it is known.
 using SourceDigests = std::function<std::optional<std::string>(const SourceRequest& request)>;
-// `on`: the image to which a launch adds the modules; null for a bake.
-Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest,
-               const SourceDigests& digest_of, const Image* on = nullptr);
+// A further input of the layers base and packages, given those that are known; empty: none. lock.h says what for.
+using LockDigest = std::function<std::string(const PlannedLayer& layer)>;
+struct Known {
+  SourceDigests digest_of;
+  // The package family (packages.h) of a base, by its layer's key; nothing when the layer is not there. Suites' is known without.
+  std::function<std::optional<std::string>(const std::string& key)> family_of = [](const std::string&) { return std::nullopt; };
+};
+// The finished image to which modules are added.
+struct Ground {
+  const Image& image;
+  std::string words;  // behind the names of the layers: "at launch"
+  std::string stage;  // what init.sh is told
+  bool packages_over_modules = false;
+};
+// `on`: null for a bake.
+Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules, const std::string& agent_digest, const Known& known,
+               const Ground* on = nullptr, const LockDigest& lock_of = {});
 
 // The files that a sandbox shows to a module's script `script` ("init.sh", "warm.sh").
 std::map<std::string, std::string> files_for_script(const PlannedModule& module, const std::string& script);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "base/files.h"
 
@@ -44,8 +46,10 @@ class PlanTest : public testing::Test {
   Plan plan(const std::string& agent = "agent") {
     const auto builtins = config::builtin_values(spec_.base, spec_.architecture);
     return make_plan(spec_, plan_modules(spec_, {{folder_.path()}}, builtins), agent,
-                     [&](const SourceRequest&) { return source_.empty() ? std::nullopt : std::optional(source_); });
+                     {[&](const SourceRequest&) { return source_.empty() ? std::nullopt : std::optional(source_); },
+                      [&](const std::string&) { return family_; }});
   }
+  std::optional<std::string> family_;  // of a base that is no suite
   std::map<std::string, Json> layers(const Plan& made) {
     std::map<std::string, Json> all;
     for (const auto& layer : made.layers) all[layer.name] = {{"key", layer.key}, {"inputs", layer.inputs}};
@@ -82,8 +86,27 @@ TEST_F(PlanTest, LayersStandOnWhatTheyRequire) {
   }
   EXPECT_EQ(names, (Lines{"base", "packages", "module java", "module hadoop", "module spark", "warm", "agent"}));
   EXPECT_EQ(below["module spark"], (Lines{"base", "packages", "module java"}));
-  EXPECT_EQ(below["warm"], (Lines{"base", "packages", "module java", "module hadoop", "module spark"}));
+  // What has nothing to do with Spark has nothing to do with its warming up.
+  EXPECT_EQ(below["warm"], (Lines{"base", "packages", "module java", "module spark"}));
+  EXPECT_EQ(below["agent"], (Lines{"base", "packages", "module java", "module hadoop", "module spark", "warm"}));
   EXPECT_EQ(made.layers[1].inputs["packages"], Json({"openjdk-21-jre-headless"}));
+}
+
+TEST_F(PlanTest, TheWarmLayerStandsOnWhoeverHasToDoWithIt) {
+  module("connector", "summary: adds to Spark\nrequires: [spark, driver]\n", {{"init.sh", "connector"}});
+  module("driver", "summary: a driver\n", {{"init.sh", "driver"}});
+  module("late", "summary: may add to Spark\nafter: [spark]\n", {{"init.sh", "late"}});
+  module("spark", "summary: s\nrequires: [java]\nafter: [early]\n", {{"init.sh", "spark"}, {"warm.sh", "warm"}});
+  module("early", "summary: e\n", {{"init.sh", "early"}});
+  choose({"connector", "late", "early", "hadoop"});
+  const Plan made = plan();
+  std::set<std::string> below;
+  for (const auto& layer : made.layers) {
+    if (layer.name != "warm") continue;
+    for (const std::size_t index : layer.below) below.insert(made.layers[index].name);
+  }
+  EXPECT_EQ(below, (std::set<std::string>{"base", "packages", "module java", "module spark", "module connector", "module driver",
+                                          "module late", "module early"}));
 }
 
 TEST_F(PlanTest, SameInputsSameKeysHoweverTheSpecListsThem) {
@@ -209,6 +232,31 @@ TEST_F(PlanTest, KnowsWhichParametersConcernBaking) {
   EXPECT_FALSE(concerns_baking(manifest, "heap"));
 }
 
+TEST_F(PlanTest, PackagesAreThoseOfWhatTheBaseHas) {
+  module("tool", "summary: t\npackages: {debian: [less, vim-tiny], rpm: [less, vim-minimal]}\n", {{"init.sh", "x"}});
+  choose({"tool"});
+  spec_.packages = {"curl"};
+  spec_.family_packages = {{"debian", {"apt-utils"}}, {"rpm", {"dnf-utils"}}};
+  EXPECT_EQ(layers(plan())["packages"]["inputs"]["packages"], Json({"apt-utils", "curl", "less", "vim-tiny"}));
+  spec_.base = {};
+  spec_.base.kind = config::BaseSpec::Kind::kOci;
+  spec_.base.oci = "registry.example/base:1";
+  // Before the base is there nothing above it has a key.
+  source_.clear();
+  EXPECT_EQ(layers(plan())["packages"]["key"], "");
+  source_ = "digest";
+  EXPECT_NE(layers(plan())["base"]["key"], "");
+  EXPECT_EQ(layers(plan())["packages"]["key"], "");
+  family_ = "rpm";
+  auto on_rpm = layers(plan());
+  EXPECT_EQ(on_rpm["packages"]["inputs"]["packages"], Json({"curl", "dnf-utils", "less", "vim-minimal"}));
+  EXPECT_EQ(on_rpm["packages"]["inputs"]["family"], "rpm");
+  family_ = "debian";
+  EXPECT_EQ(layers(plan())["packages"]["inputs"]["packages"], Json({"apt-utils", "curl", "less", "vim-tiny"}));
+  family_ = "";
+  EXPECT_THROW(plan(), Error);
+}
+
 TEST_F(PlanTest, AtLaunchOnlyWhatTheImageLacksIsInstalled) {
   choose({"java"});
   const auto baked = plan();
@@ -219,9 +267,9 @@ TEST_F(PlanTest, AtLaunchOnlyWhatTheImageLacksIsInstalled) {
   module("r", "summary: r\nrequires: [java]\npackages: {debian: [r-base, openjdk-21-jre-headless]}\n", {{"init.sh", "r"}});
   choose({"r"});
   const auto builtins = config::builtin_values(spec_.base, spec_.architecture);
-  const auto added = make_plan(
-      spec_, without_modules_of(image, plan_modules(spec_, {{folder_.path()}}, builtins)), "agent",
-      [](const SourceRequest&) { return std::nullopt; }, &image);
+  const Ground on{image, "at launch", "deploy"};
+  const auto added = make_plan(spec_, without_modules_of(image, plan_modules(spec_, {{folder_.path()}}, builtins)), "agent",
+                               {[](const SourceRequest&) { return std::nullopt; }}, &on);
   std::vector<std::string> names;
   for (const auto& layer : added.layers) names.push_back(layer.name);
   EXPECT_EQ(names, (std::vector<std::string>{"base", "packages", "module java", "agent", "packages at launch", "module r at launch",

@@ -1,4 +1,4 @@
-// The scripts of the steps: a module's, with the environment of docs/modules.md, and the package transaction.
+// The scripts of the steps: a module's, with the environment of docs/modules.md.
 #pragma once
 
 #include <filesystem>
@@ -12,12 +12,14 @@
 
 namespace kiln::bake {
 
-// `stage`: bake (init.sh) or warm (warm.sh). `sources`: by name, for init.sh.
+// `stage`: bake (init.sh) or warm (warm.sh). `sources`: for init.sh.
 Script module_script(const PlannedModule& module, const config::Values& builtins, const std::string& stage, const std::string& file,
-                     std::int64_t epoch, std::size_t jobs, const std::map<std::string, MountedSource>& sources, bool network);
+                     std::int64_t epoch, std::size_t jobs, const SourceFolders& sources, bool network);
 
-// One apt-get transaction. Lists and .deb files are on bind mounts: `lists` is thrown away, `cache` stays in the store.
-RunStep package_step(const std::vector<std::string>& packages, const std::filesystem::path& lists, const std::filesystem::path& cache,
-                     std::int64_t epoch);
+// The same whoever bakes, wherever: nothing of the host's environment but, with `network`, the way to its network.
+std::map<std::string, std::string> plain_environment(std::int64_t epoch, bool network);
+
+// The package step then prefers the versions that the file says (apt_preferences(5)), and leaves nothing of it in the layer.
+void prefer_versions(RunStep& step, const std::filesystem::path& preferences);
 
 }  // namespace kiln::bake

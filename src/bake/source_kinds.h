@@ -44,6 +44,16 @@ void fetch_maven(const Store& store, const config::SourceLocation& location, con
 // The commit.
 std::string fetch_git(const config::SourceLocation& location, const std::filesystem::path& scratch, const std::filesystem::path& folder);
 
+// --- oci (source_oci.cc): an image's manifest, config and layers, each a file in sources/sha256 ---
+// Whether the location is a layout on this machine.
+bool is_layout(const config::SourceLocation& location);
+bool is_in_registry(const config::SourceLocation& location);
+// What a layout holds now; nothing is copied.
+SourceRecord look_at_layout(const config::SourceLocation& location, const std::string& architecture);
+// From the layout or the registry, whole and verified. What was fetched of it before is not fetched again.
+SourceRecord fetch_oci(const Store& store, const config::SourceLocation& location, const std::string& architecture, const HttpOptions& http,
+                       const ByteProgress& on_progress);
+
 // The folder's files with their digests, sorted; modes and times are made the same for everybody (0755/0644, the epoch 0).
 std::vector<SourceFile> normalise_tree(const std::filesystem::path& folder);
 std::string digest_of_list(const std::filesystem::path& folder, const std::vector<SourceFile>& files);

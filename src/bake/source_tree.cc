@@ -16,33 +16,13 @@ namespace kiln::bake {
 
 namespace {
 
-std::string xml_escape(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
 // group:artifact:version, group:artifact:type:version or group:artifact:type:classifier:version, as Maven itself writes them.
 std::string pom_dependency(const std::string& coordinate) {
   const auto parts = split(coordinate, ':');
   if (parts.size() < 3 || parts.size() > 5) fail("'{}' is no Maven coordinate (group:artifact:version)", coordinate);
   std::string xml = "<dependency>";
   const auto element = [&](const char* name, const std::string& value) {
-    xml += fmt::format("<{}>{}</{}>", name, xml_escape(value), name);
+    xml += fmt::format("<{}>{}</{}>", name, escape_xml(value), name);
   };
   element("groupId", parts[0]);
   element("artifactId", parts[1]);

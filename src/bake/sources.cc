@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "oci/registry.h"
 
 namespace kiln::bake {
 
@@ -19,7 +20,7 @@ namespace {
 
 using config::SourceLocation;
 
-constexpr const char* kKindNames[] = {"url", "pypi", "maven", "git", "file"};
+constexpr const char* kKindNames[] = {"url", "pypi", "maven", "git", "file", "oci"};
 
 std::string describe(const SourceLocation& location) {
   std::vector<std::string> what;
@@ -45,17 +46,24 @@ std::string record_key(const SourceRequest& request) {
     key["locations"].push_back(location_to_json(location));
     if (location.kind == SourceLocation::Kind::kPypi && !location.sdist)
       key["python"] = request.python_version + " " + request.architecture;
+    if (location.kind == SourceLocation::Kind::kOci) key["architecture"] = request.architecture;
   }
   return sha256_hex(key.dump());
 }
 
-std::string title(const SourceRequest& request) { return request.module + "/" + request.spec.name; }
+// A base's source belongs to no module.
+std::string title(const SourceRequest& request) { return (request.module.empty() ? "base" : request.module) + "/" + request.spec.name; }
+std::string words_for(const SourceRequest& request) {
+  if (request.module.empty()) return fmt::format("the base's {}", request.spec.name);
+  return fmt::format("source '{}' of module '{}'", request.spec.name, request.module);
+}
 
 fs::path file_location(const SourceRequest& request, const SourceLocation& location) { return request.module_folder / location.what.at(0); }
 
 // Files lie on this machine and may change any time: they are looked at anew, and never recorded.
 bool is_local(const SourceRequest& request) {
   const auto& mirrors = request.spec.mirrors;
+  if (!mirrors.empty() && mirrors[0].kind == SourceLocation::Kind::kOci) return is_layout(mirrors[0]);
   return !mirrors.empty() && mirrors[0].kind == SourceLocation::Kind::kFile && fs::exists(file_location(request, mirrors[0]));
 }
 
@@ -107,8 +115,11 @@ SourceRecord SourceRecord::from_json(const Json& json) {
 
 std::optional<SourceRecord> Sources::find(const SourceRequest& request) const {
   if (is_local(request)) {
-    return with_context("looking at source '" + request.spec.name + "' of module '" + request.module + "'",
-                        [&] { return record_of_local(request, request.spec.mirrors[0]); });
+    return with_context("looking at " + words_for(request), [&] {
+      const auto& location = request.spec.mirrors[0];
+      return location.kind == SourceLocation::Kind::kOci ? look_at_layout(location, request.architecture)
+                                                         : record_of_local(request, location);
+    });
   }
   const auto text = read_file_if_there(store_.home() / "sources/index" / (record_key(request) + ".json"));
   if (!text) return std::nullopt;
@@ -123,7 +134,13 @@ fs::path Sources::path_of(const SourceRecord& record) const {
   return store_.home() / "sources" / (record.folder ? "tree" : "sha256") / record.digest;
 }
 
-bool Sources::is_cached(const SourceRecord& record) const { return fs::exists(path_of(record)); }
+bool Sources::is_cached(const SourceRecord& record) const {
+  if (record.folder) return fs::exists(path_of(record));
+  // An image is several.
+  return fs::exists(path_of(record)) && std::all_of(record.files.begin(), record.files.end(), [&](const SourceFile& file) {
+           return fs::exists(store_.home() / "sources/sha256" / file.sha256);
+         });
+}
 
 SourceRecord Sources::fetch_from(const SourceRequest& request, const SourceLocation& location, const ByteProgress& on_progress) const {
   const std::string from = describe(location);
@@ -158,6 +175,8 @@ SourceRecord Sources::fetch_from(const SourceRequest& request, const SourceLocat
       const std::string commit = fetch_git(location, work.path(), work.path() / "tree");
       return keep_tree(store_, work.path() / "tree", from + " (" + commit + ")", {});
     }
+    case SourceLocation::Kind::kOci:
+      return fetch_oci(store_, location, request.architecture, http_, on_progress);
     case SourceLocation::Kind::kFile: {
       const SourceRecord record = record_of_local(request, location);
       const WorkFolder work = store_.make_work_folder();
@@ -172,10 +191,12 @@ SourceRecord Sources::fetch_from(const SourceRequest& request, const SourceLocat
   fail("source '{}' has a location of an unknown kind", request.spec.name);
 }
 
-SourceRecord Sources::fetch(const SourceRequest& request) const {
+SourceRecord Sources::fetch(const SourceRequest& request, bool again) const {
+  // A wrong setting is the user's, and no fault of a location.
+  if (std::any_of(request.spec.mirrors.begin(), request.spec.mirrors.end(), is_in_registry)) oci::silence_limit();
   const std::string key = record_key(request);
   const FileLock lock = store_.lock("source-" + key, "the source " + title(request));
-  if (const auto record = find(request); record && is_cached(*record)) return *record;  // the one we waited for has made it
+  if (const auto record = find(request); record && is_cached(*record) && !again) return *record;  // the one we waited for has made it
 
   Activity activity("source " + title(request));
   const auto on_progress = [&, last = 0.0](std::int64_t done, std::int64_t total) mutable {
@@ -190,7 +211,7 @@ SourceRecord Sources::fetch(const SourceRequest& request) const {
   for (const auto& location : request.spec.mirrors) {
     try {
       const SourceRecord record = fetch_from(request, location, on_progress);
-      if (location.kind != SourceLocation::Kind::kFile) {
+      if (location.kind != SourceLocation::Kind::kFile && !is_layout(location)) {
         Json json = record.to_json();
         json["source"] = title(request);
         write_file_atomically(store_.folder("sources/index") / (key + ".json"), json.dump(1) + "\n");
@@ -209,7 +230,7 @@ SourceRecord Sources::fetch(const SourceRequest& request) const {
         say(fmt::format("source {}: {}; trying the next location", title(request), failures.back()));
     }
   }
-  Error error(fmt::format("cannot fetch source '{}' of module '{}':\n  {}", request.spec.name, request.module, join(failures, "\n  ")));
+  Error error(fmt::format("cannot fetch {}:\n  {}", words_for(request), join(failures, "\n  ")));
   error.set_hint(hint);
   throw error;
 }
@@ -238,21 +259,6 @@ std::vector<SourceRequest> source_requests(const config::Module& module, const c
 MountedSource mounted_source(const Sources& sources, const std::string& name, const SourceRecord& record) {
   const fs::path target = fs::path("/run/kiln/sources") / name;
   return {name, sources.path_of(record), record.folder ? target : target / record.name};
-}
-
-std::map<std::string, MountedSource> fetch_module_sources(const Store& store, const config::Module& module, const config::Values& params,
-                                                          const config::Values& builtins) {
-  const FileLock in_use = store.in_use();
-  const Sources sources(store);
-  config::Values values = builtins;
-  for (const auto& [name, value] : params) values[name] = value;
-  std::map<std::string, MountedSource> mounted;
-  for (const auto& request : source_requests(module, values)) {
-    auto record = sources.find(request);
-    if (!record || !sources.is_cached(*record)) record = sources.fetch(request);
-    mounted.emplace(request.spec.name, mounted_source(sources, request.spec.name, *record));
-  }
-  return mounted;
 }
 
 }  // namespace kiln::bake

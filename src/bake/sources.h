@@ -5,7 +5,8 @@
 // KEY is a digest of the locations in their order (and of the Python a wheel must fit). As long as the record is there nobody asks the
 // network again, also when the content itself is gone: a layer that exists does not need it. A file's digest is its SHA-256; a
 // folder's is the SHA-256 of its sorted list of "path mode digest" lines, for git trees too (not the commit: two commits with the same
-// tree bake the same layer).
+// tree bake the same layer). A base's OCI image is a source as well: its digest is that of the manifest for the architecture, its files
+// are manifest, config and layers.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +19,14 @@
 
 #include "bake/http.h"
 #include "bake/store.h"
-#include "config/module.h"
+#include "config/image_spec.h"
+#include "oci/layer.h"
 
 namespace kiln::bake {
 
 // One source of one module, its placeholders filled in.
 struct SourceRequest {
-  std::string module;
+  std::string module;  // empty: the base's
   config::SourceSpec spec;
   std::filesystem::path module_folder;  // what `file:` is relative to
   std::string python_version;           // "3.13": which wheels fit
@@ -59,7 +61,8 @@ class Sources {
 
   // Gets it from the first location that gives it, verified, and records it. Says its progress as the activity "source MODULE/NAME".
   // Error naming each location and what was wrong with it. Two that want the same wait for each other.
-  SourceRecord fetch(const SourceRequest& request) const;
+  // `again`: also when it was resolved before, for what may have moved since (a tag).
+  SourceRecord fetch(const SourceRequest& request, bool again = false) const;
 
  private:
   SourceRecord fetch_from(const SourceRequest& request, const config::SourceLocation& location,
@@ -67,6 +70,11 @@ class Sources {
   const Store& store_;
   HttpOptions http_;
 };
+
+// The image that a spec stands on, when that is an OCI image.
+std::optional<SourceRequest> base_request(const config::ImageSpec& spec);
+// Its layers in the store, lowest first.
+std::vector<oci::LayerFile> base_layers(const Sources& sources, const SourceRecord& record);
 
 // Requests for all sources of a module; `values`: its parameters and the built-in names, which fill the placeholders.
 std::vector<SourceRequest> source_requests(const config::Module& module, const config::Values& values);
@@ -79,9 +87,7 @@ struct MountedSource {
 };
 MountedSource mounted_source(const Sources& sources, const std::string& name, const SourceRecord& record);
 
-// For a module that is installed at launch and not while baking: its sources, fetched where they are not in the store.
-// By name. `builtins`: config::builtin_values() of the image.
-std::map<std::string, MountedSource> fetch_module_sources(const Store& store, const config::Module& module, const config::Values& params,
-                                                          const config::Values& builtins);
+// By source: what KILN_SOURCE_<NAME> is.
+using SourceFolders = std::map<std::string, std::filesystem::path>;
 
 }  // namespace kiln::bake

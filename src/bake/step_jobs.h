@@ -8,5 +8,9 @@ extern const char* const kBaseJob;
 extern const char* const kRunJob;
 extern const char* const kAgentJob;
 extern const char* const kCompareJob;
+extern const char* const kShellJob;
+
+// In the work folder: which of the step's scripts failed.
+inline constexpr const char* kFailedScript = "failed-script";
 
 }  // namespace kiln::bake

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,10 +12,12 @@
 #include <deque>
 
 #include "bake/accounts.h"
+#include "bake/archive_facts.h"
 #include "bake/java_keystore.h"
 #include "bake/step_jobs.h"
 #include "bake/steps.h"
 #include "bake/store.h"
+#include "bake/unpack.h"
 #include "bake/untar.h"
 #include "base/activity.h"
 #include "base/error.h"
@@ -30,17 +33,22 @@ const char* const kBaseJob = "bake.base";
 const char* const kRunJob = "bake.run";
 const char* const kAgentJob = "bake.agent";
 const char* const kCompareJob = "bake.compare";
+const char* const kShellJob = "bake.shell";
 
 namespace {
 
 constexpr std::size_t kLinesInError = 20;
 constexpr const char* kModules = "usr/lib/kiln/modules";
+constexpr const char* kBasePreferences = "etc/apt/preferences.d/kiln-lock";
 
 // The log file of a layer, and the last lines for the error.
 class StepLog {
  public:
   explicit StepLog(const Json& place)
-      : id_(place.at("activity")), name_(place.at("activity_name")), path_(place.at("log").get<std::string>()) {
+      : id_(place.at("activity")),
+        name_(place.at("activity_name")),
+        path_(place.at("log").get<std::string>()),
+        work_(place.at("work").get<std::string>()) {
     file_ = Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
     if (!file_) fail("cannot open the log '{}': {}", path_, errno_text(errno));
   }
@@ -61,7 +69,8 @@ class StepLog {
   }
 
   [[noreturn]] void fail_step(const std::string& what) const {
-    if (full_) {
+    // Another layer may have filled the disk, and the program may have had its own words for it ("I/O error").
+    if (full_ || disk_is_full()) {
       Error error("no space left on device");
       error.set_hint(kFullDiskHint);
       throw error;
@@ -74,8 +83,15 @@ class StepLog {
   }
 
  private:
+  bool disk_is_full() const {
+    struct statvfs status {};
+    constexpr std::uint64_t kLittle = 1 << 20;  // bytes; less than what any step writes
+    return ::statvfs(work_.c_str(), &status) == 0 &&
+           (status.f_bavail * status.f_frsize < kLittle || status.f_files - status.f_ffree == status.f_files);
+  }
+
   std::uint64_t id_;
-  std::string name_, path_;
+  std::string name_, path_, work_;
   Fd file_;
   std::deque<std::string> last_;
   bool full_ = false;
@@ -122,11 +138,11 @@ void merge_accounts_into(const Json& layers, const fs::path& upper) {
     std::vector<AccountText> texts;
     fs::path topmost;
     for (const auto& layer : layers) {
-      const fs::path file = fs::path(layer.at("files").get<std::string>()) / path;
+      const auto file = place_in(layer.at("files").get<std::string>(), path);
       struct stat status {};
-      if (::lstat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
-      topmost = file;
-      texts.push_back({layer.at("module"), read_file(file)});
+      if (!file || ::lstat(file->c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+      topmost = *file;
+      texts.push_back({layer.at("module"), read_file(*file)});
     }
     // Base and packages together are one: the packages' copy holds all lines of the base's.
     while (texts.size() > 1 && texts[0].module.empty() && texts[1].module.empty()) texts.erase(texts.begin());
@@ -145,25 +161,27 @@ void merge_accounts_into(const Json& layers, const fs::path& upper) {
 Json finish(const Json& place, Leftovers leftovers) {
   const fs::path work = place.at("work").get<std::string>(), files = work / "fs";
   remove_leftovers(files, leftovers);
-  const fs::path keystore = files / "etc/ssl/certs/java/cacerts";
-  if (fs::is_regular_file(fs::symlink_status(keystore))) {
-    if (const auto clamped = clamp_keystore(read_file(keystore), place.at("epoch"))) write_new_file(keystore, *clamped, 0644);
+  const auto keystore = place_in(files, "etc/ssl/certs/java/cacerts");
+  if (keystore && fs::is_regular_file(fs::symlink_status(*keystore))) {
+    if (const auto clamped = clamp_keystore(read_file(*keystore), place.at("epoch"))) write_new_file(*keystore, *clamped, 0644);
   }
   clamp_times(files, place.at("epoch"));
-  const auto list = list_files(files);
-  write_new_file(work / "files", write_list(list), 0644);
-  // On the disk before the layer gets its name: after a power cut there is the whole layer or none.
-  const Fd folder(::open(files.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder || ::syncfs(folder.get()) != 0) fail("cannot write '{}': {}", files.native(), errno_text(errno));
-  std::int64_t size_bytes = 0, count = 0;
-  for (const auto& file : list) {
-    size_bytes += file.size_bytes;
-    count += file.type != 'd';
-  }
-  return {{"size_bytes", size_bytes}, {"files", count}};
+  write_archive_facts(work);
+  const LayerSize size = seal_layer(work);
+  return {{"size_bytes", size.size_bytes}, {"files", size.files}};
 }
 
 // --- base ---
+
+// mmdebstrap has packages linked in that were downloaded before, and links out what it downloads: those it unpacks itself are
+// removed before it ends, the others are there until then. Only speed depends on it.
+void share_cache(const std::string& cache, std::vector<std::string>& argv) {
+  const std::string links = " -maxdepth 1 -name '*.deb' -exec ln -f -t ", folder = "\"$1\"/var/cache/apt/archives",
+                    ours = shell_quote(cache);
+  argv.push_back(fmt::format("--setup-hook=mkdir -p {0} && find {1}{2}{0} {{}} + || true", folder, ours, links));
+  for (const char* hook : {"extract", "customize"})
+    argv.push_back(fmt::format("--{}-hook=find {}{}{} {{}} + || true", hook, folder, links, ours));
+}
 
 void run_mmdebstrap(const Json& arguments, const fs::path& files, StepLog& log) {
   const fs::path work = files.parent_path();
@@ -176,15 +194,44 @@ void run_mmdebstrap(const Json& arguments, const fs::path& files, StepLog& log) 
   std::vector<std::string> argv = {"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
                                    "--architectures=" + arguments.at("architecture").get<std::string>(),
                                    // Nothing here is worth a sync of its own: what counts is synced when the layer is finished.
-                                   "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Retries \"3\"", arguments.at("suite"), files.native()};
+                                   "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Retries \"3\"",
+                                   // Translations, which nobody reads here.
+                                   "--aptopt=Acquire::Languages \"none\"", arguments.at("suite"), files.native()};
   if (const std::string mirror = arguments.at("mirror"); !mirror.empty()) argv.push_back(mirror);
+  // For this run only: the image has its distribution's own. It may lie where the user to whom apt steps down may not look.
+  if (const std::string keyring = arguments.at("keyring"); !keyring.empty())
+    argv.insert(argv.end(), {"--keyring=" + keyring, "--aptopt=APT::Sandbox::User \"root\""});
+  // There apt's priority is less than "required", and half of what servers use is in universe.
+  if (arguments.at("ubuntu").get<bool>()) argv.insert(argv.end(), {"--include=apt", "--components=main,universe"});
+  if (const fs::path known = work / kKnownLists; fs::is_directory(known)) {
+    argv.push_back(
+        fmt::format("--setup-hook=find {} -type f -exec cp -t \"$1\"/var/lib/apt/lists {{}} + || true", shell_quote(known.native())));
+  }
+  // What the mirror's lists say is for the lock file (archive_facts.h); mmdebstrap's last act is to remove them.
+  make_new_folder(work / "lists");
+  argv.push_back("--customize-hook=cp \"$1\"/var/lib/apt/lists/*Release \"$1\"/var/lib/apt/lists/*_Packages " +
+                 shell_quote((work / "lists").native()));
+  share_cache(arguments.at("cache"), argv);
+  const fs::path preferences = work / kPreferencesFile;
+  if (fs::exists(preferences)) {
+    argv.push_back(fmt::format("--setup-hook=install -D -m 644 {} \"$1\"/{}", shell_quote(preferences.native()), kBasePreferences));
+  }
   ProcessOptions options;
   options.on_line = [&](std::string_view line) { log.line(line); };
   options.extra_environment = {{"TMPDIR", (work / "tmp").native()},
                                {"SOURCE_DATE_EPOCH", std::to_string(arguments.at("place").at("epoch").get<std::int64_t>())}};
   if (!run(argv, options).ok()) log.fail_step("mmdebstrap failed");
   // Settings that were for this run only.
-  for (const char* name : {"etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/apt.conf.d/99mmdebstrap"}) remove_tree(files / name);
+  for (const char* name : {"etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/apt.conf.d/99mmdebstrap", kBasePreferences}) {
+    remove_tree(files / name);
+  }
+}
+
+void unpack_image(const Json& list, const fs::path& files) {
+  std::vector<oci::LayerFile> layers;
+  for (const auto& layer : list)
+    layers.push_back({{layer.at("media_type"), layer.at("digest"), layer.at("size_bytes")}, layer.at("file").get<std::string>()});
+  oci::apply_layers(layers, files);
 }
 
 Json base_job(const Json& arguments) {
@@ -194,12 +241,20 @@ Json base_job(const Json& arguments) {
   StepLog log(place);
   make_new_folder(files);
   if (const std::string tarball = arguments.at("tarball"); !tarball.empty())
-    untar(tarball, files);
+    untar(tarball, arguments.at("sha256"), files);
+  else if (arguments.at("layers").is_array())
+    unpack_image(arguments.at("layers"), files);
   else
     run_mmdebstrap(arguments, files, log);
   // Every node gets a /dev of its own; device nodes in a layer could not be made by an ordinary user.
-  for (const auto& entry : std::vector<fs::directory_entry>(fs::directory_iterator(files / "dev"), {})) remove_tree(entry.path());
-  for (const char* folder : {"dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log", "root"}) make_folder(files / folder);
+  if (is_real_folder(files / "dev")) {
+    for (const auto& entry : std::vector<fs::directory_entry>(fs::directory_iterator(files / "dev"), {})) remove_tree(entry.path());
+  }
+  // Where the base has a link instead, it is the base's affair where that leads.
+  for (const char* folder : {"dev", "proc", "sys", "run", "tmp", "var", "var/tmp", "var/log", "root"}) {
+    const auto there = place_in(files, folder);
+    if (there && fs::symlink_status(*there).type() == fs::file_type::not_found) make_folder(*there);
+  }
   return finish(place, Leftovers::kBase);
 }
 
@@ -218,45 +273,93 @@ void make_scaffold(const Json& arguments, const fs::path& scaffold) {
   clamp_times(scaffold, arguments.at("place").at("epoch"));
 }
 
-Json run_job(const Json& arguments) {
-  ::umask(022);
-  const Json& place = arguments.at("place");
-  const fs::path work = place.at("work").get<std::string>();
-  const fs::path upper = work / "fs", root = work / "root";
-  StepLog log(place);
+// What scripts run in: the layers, and over them what the step writes, mounted at WORK/root for as long as the cell lives.
+container::ContainerSpec enter_sandbox(const Json& arguments, const fs::path& work) {
   for (const char* name : {"fs", "overlay", "root"}) make_new_folder(work / name);
   make_scaffold(arguments, work / "scaffold");
-  merge_accounts_into(arguments.at("accounts"), upper);
-
   std::vector<fs::path> lower;
   for (const auto& folder : arguments.at("lower")) lower.emplace_back(folder.get<std::string>());
   lower.push_back(work / "scaffold");
-  container::mount_overlay(lower, upper, work / "overlay", root);
 
   container::ContainerSpec spec;
-  spec.root = root;
+  spec.root = work / "root";
+  container::mount_overlay(lower, work / "fs", work / "overlay", spec.root);
   spec.hostname = "kiln";
   spec.network = arguments.at("network").get<bool>() ? "host" : "";
   for (const auto& bind : arguments.at("binds")) {
     spec.binds.push_back({bind.at("from").get<std::string>(), bind.at("to").get<std::string>(), bind.at("read_only").get<bool>()});
   }
+  spec.cgroup = fmt::format("/{}/{}", WorkFolder::kControlGroups, work.filename().native());
+  return spec;
+}
+
+// Named after the work folder: by its control group a container is known on the whole machine.
+void set_script(container::ContainerSpec& spec, const Json& script, const fs::path& work, const std::string& number) {
+  spec.id = fmt::format("{}-{}", work.filename().native(), number);
+  spec.argv = script.at("argv").get<std::vector<std::string>>();
+  spec.directory = script.at("directory");
+  spec.env = script.at("env").get<std::map<std::string, std::string>>();
+}
+
+Json run_step_job(const Json& arguments) {
+  ::umask(022);
+  const Json& place = arguments.at("place");
+  const fs::path work = place.at("work").get<std::string>();
+  StepLog log(place);
+  make_new_folder(work / "fs");
+  merge_accounts_into(arguments.at("accounts"), work / "fs");
+  container::ContainerSpec spec = enter_sandbox(arguments, work);
   ProcessOptions options;
   options.on_line = [&](std::string_view line) { log.line(line); };
   std::size_t number = 0;
   for (const auto& script : arguments.at("scripts")) {
     const std::string what = script.at("what");
-    // Named after the work folder: by its control group a container is known on the whole machine.
-    spec.id = fmt::format("{}-{}", work.filename().native(), ++number);
-    spec.cgroup = fmt::format("/{}/{}", WorkFolder::kControlGroups, work.filename().native());
-    spec.argv = script.at("argv").get<std::vector<std::string>>();
-    spec.directory = script.at("directory");
-    spec.env = script.at("env").get<std::map<std::string, std::string>>();
+    set_script(spec, script, work, std::to_string(number));
+    const std::chrono::seconds timeout(script.at("timeout").get<std::int64_t>());
+    if (timeout.count() > 0) options.timeout = timeout;
     log.line("+ " + what);
-    const auto result = container::run_container(spec, work / fmt::format("bundle-{}", number), options);
-    if (!result.ok()) log.fail_step(fmt::format("{} failed with exit code {}", what, result.exit_code));
+    std::string failure;
+    try {
+      const auto result = container::run_container(spec, work / fmt::format("bundle-{}", number), options);
+      if (!result.ok()) failure = fmt::format("{} failed with exit code {}", what, result.exit_code);
+    } catch (const TimedOut&) {
+      // What runs in the container yet ends with this cell.
+      failure = fmt::format("{} did not end within {} s (`timeout:` in module.yaml)", what, timeout.count());
+    }
+    if (!failure.empty()) {
+      try {
+        write_new_file(work / kFailedScript, std::to_string(number), 0644);
+      } catch (const Error&) {
+        // On a full disk nobody is shown around; what failed is said all the same.
+      }
+      log.fail_step(failure);
+    }
+    ++number;
   }
-  if (::umount2(root.c_str(), 0) != 0) fail("cannot unmount '{}': {}", root.native(), errno_text(errno));
+  if (::umount2(spec.root.c_str(), 0) != 0) fail("cannot unmount '{}': {}", spec.root.native(), errno_text(errno));
+  remove_tree(work / "fs" / kUnpackedFolder);
   return finish(place, static_cast<Leftovers>(arguments.at("leftovers").get<int>()));
+}
+
+// A shell instead of the script. The user's terminal, or what stands for it, is descriptor 3, 4 and 5.
+Json shell_job(const Json& arguments) {
+  ::umask(022);
+  const fs::path work = arguments.at("place").at("work").get<std::string>();
+  container::ContainerSpec spec = enter_sandbox(arguments, work);
+  const Json& scripts = arguments.at("scripts");
+  set_script(spec, scripts.at(arguments.at("script").get<std::size_t>()), work, "shell");
+  if (arguments.at("terminal").get<bool>()) {
+    spec.env["TERM"] = arguments.at("term");
+    spec.env["PS1"] = "\\w \\$ ";
+    // runc makes a session without a terminal; setsid makes one that has it, so that Ctrl-C and job control work.
+    spec.argv = {"/bin/sh", "-c",
+                 "shell=sh; command -v bash > /dev/null && shell='bash --norc'; command -v setsid > /dev/null && exec setsid -cw $shell; "
+                 "exec $shell"};
+  } else {
+    spec.argv = {"/bin/sh"};
+  }
+  container::run_container_on(spec, work / "bundle-shell", {3, 4, 5});
+  return Json::object();
 }
 
 // --- agent ---
@@ -276,14 +379,16 @@ Json agent_job(const Json& arguments) {
 
 Json compare_job(const Json& arguments) {
   Json same = Json::array();
-  for (const auto& pair : arguments.at("pairs")) same.push_back(same_file(pair.at(0).get<std::string>(), pair.at(1).get<std::string>()));
+  const auto path = [](const Json& text) { return fs::path(from_base64(text.get<std::string>()).value()); };
+  for (const auto& pair : arguments.at("pairs")) same.push_back(same_file(path(pair.at(0)), path(pair.at(1))));
   return {{"same", same}};
 }
 
 const container::RegisterCellJob kBase{"bake.base", base_job};
-const container::RegisterCellJob kRun{"bake.run", run_job};
+const container::RegisterCellJob kRun{"bake.run", run_step_job};
 const container::RegisterCellJob kAgent{"bake.agent", agent_job};
 const container::RegisterCellJob kCompare{"bake.compare", compare_job};
+const container::RegisterCellJob kShell{"bake.shell", shell_job};
 
 }  // namespace
 

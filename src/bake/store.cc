@@ -102,12 +102,11 @@ WorkFolder::~WorkFolder() {
 
 // The kernel refuses those with a process in them, and so nobody else's are taken away.
 bool remove_control_groups(const std::string& name) {
-  std::error_code error;
   std::vector<fs::path> tops = {fs::path("/sys/fs/cgroup") /
                                 WorkFolder::kControlGroups};  // the unified hierarchy; else one for each controller
-  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", error))
-    tops.push_back(controller.path() / WorkFolder::kControlGroups);
+  for (const auto& controller : list_folder("/sys/fs/cgroup")) tops.push_back(controller / WorkFolder::kControlGroups);
   bool all_gone = true;
+  std::error_code error;
   const auto remove = [&](const fs::path& group) {
     all_gone = (::rmdir(group.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) && all_gone;
   };
@@ -116,11 +115,9 @@ bool remove_control_groups(const std::string& name) {
       remove(top / name);
       continue;
     }
-    std::vector<fs::path> groups;
-    for (const auto& group : fs::directory_iterator(top, error)) {
-      if (group.is_directory(error)) groups.push_back(group.path());
+    for (const auto& group : list_folder(top)) {
+      if (fs::is_directory(group, error)) remove(group);
     }
-    for (const auto& group : groups) remove(group);
     remove(top);
   }
   return all_gone;
@@ -150,7 +147,8 @@ void Store::add_layer(const Layer& layer, const WorkFolder& work) {
   // A folder of its own inside the work folder is what moves, so that the work folder's other contents (overlay's, the bundle) stay behind.
   const fs::path made = work.path() / "layer", target = folder("layers") / layer.key;
   make_folder(made);
-  for (const char* part : {"fs", "files"}) {
+  for (const char* part : {"fs", "files", "archive.json"}) {
+    if (part == std::string_view("archive.json") && !fs::exists(work.path() / part)) continue;
     if (::rename((work.path() / part).c_str(), (made / part).c_str()) != 0) {
       fail("cannot move '{}' into the layer: {}", (work.path() / part).native(), errno_text(errno));
     }

@@ -4,11 +4,15 @@
 //     layers/KEY/fs/                a layer's files, ready for overlayfs (owned by the user's subordinate ids when rootless)
 //     layers/KEY/layer.json         {key, name, module, size_bytes, files, seconds, created, inputs: {…} for --explain}
 //     layers/KEY/files              the paths in fs/, one line each (layer_files.h): what conflicts are looked for in
+//     layers/KEY/archive.json       what the mirrors' lists said of its packages (archive_facts.h), where it installed some
+//     layers/KEY/bill.json          what is in it by name and version (bill.h), once somebody has asked
 //     logs/KEY.log                  what the scripts that made the layer said
 //     sources/sha256/DIGEST         a fetched file; sources/tree/DIGEST/ a folder of files; sources/index/KEY.json what a location gave
 //     sources/partial/              downloads that were cut, to be resumed
 //     images/NAME.json              a finished image (struct Image)
 //     oci/blobs/, oci/layers/       layers as container engines want them (image/oci_layer.h)
+//     disks/KEY/                    bootable disks (image/disk.h); disk.json {image, disk, layers}: the image's digest and wishes it is of
+//     aws/builds/, aws/blocks/      uploads of AMIs that are under way, and what snapshots hold (image/ami_upload.h, ami_blocks.h)
 //     cache/                        distribution packages; only speed depends on it
 //     tmp/XXXX/                     what is being made; an exclusive flock on tmp/XXXX.lock says by whom; gc removes what nobody locks
 //     locks/KEY                     one maker at a time for each key; locks/gc: shared by bakes, exclusive for gc

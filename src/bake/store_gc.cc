@@ -35,14 +35,6 @@ std::int64_t size_of_tree(const fs::path& path) {
   return size_bytes;
 }
 
-std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) entries.push_back(entry.path());
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
-
 constexpr std::chrono::milliseconds kPoll{20};
 
 // A bake that was just killed is gone a moment later: its children hold its locks until they are other programs, and write until the
@@ -62,6 +54,7 @@ struct Roots {
   std::set<std::string> layers;
   std::set<std::string> sources;  // digests
   std::set<std::string> records;  // keys in sources/index
+  std::set<std::string> disks;
 };
 
 void add_layer_roots(Roots& roots, const Layer& layer) {
@@ -74,11 +67,28 @@ void add_layer_roots(Roots& roots, const Layer& layer) {
   }
 }
 
+// A disk goes with the image it was made of, and holds the layers that made a machine of that.
+void add_disk_roots(Roots& roots, const Store& store, const std::vector<Image>& images) {
+  for (const auto& path : list_folder(store.home() / "disks")) {
+    const Json record = Json::parse(read_file_if_there(path / "disk.json").value_or(""), nullptr, false);
+    const auto is_of = [&](const Image& image) {
+      return record.value("image", "") == image.digest && record.value("disk", Json()) == image.spec.value("disk", Json());
+    };
+    if (!record.is_object() || std::none_of(images.begin(), images.end(), is_of)) continue;
+    roots.disks.insert(path.filename());
+    for (const auto& key : record.value("layers", std::vector<std::string>())) {
+      if (const auto layer = store.find_layer(key)) add_layer_roots(roots, *layer);
+    }
+  }
+}
+
 Roots find_roots(const Store& store, const std::vector<std::string>& extra_layers) {
   Roots roots;
-  for (const auto& image : store.images()) {
+  const auto images = store.images();
+  for (const auto& image : images) {
     for (const auto& layer : image.layers) add_layer_roots(roots, layer);
   }
+  add_disk_roots(roots, store, images);
   for (const auto& key : extra_layers) {
     roots.layers.insert(key);
     if (const auto layer = store.find_layer(key)) add_layer_roots(roots, *layer);
@@ -99,7 +109,7 @@ InterruptedWork find_interrupted(const fs::path& home, bool patient) {
     const auto attempt = [&] { return FileLock::try_now(lock).has_value(); };
     return patient ? try_for_two_seconds(attempt) : attempt();
   };
-  for (const auto& path : entries_of(home / "tmp")) {
+  for (const auto& path : list_folder(home / "tmp")) {
     if (path.extension() == ".lock") {
       if (!fs::exists(fs::path(path).replace_extension()) && is_free(path)) found.paths.push_back(path);
     } else if (is_free(path.native() + ".lock")) {
@@ -156,7 +166,7 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
     doomed.push_back(path);
   };
 
-  for (const auto& path : entries_of(home_ / "layers")) {
+  for (const auto& path : list_folder(home_ / "layers")) {
     if (roots.layers.count(path.filename()) != 0) continue;
     std::string name = path.filename().native().substr(0, 12);
     try {
@@ -166,11 +176,11 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
     }
     condemn("layer " + name, path);
   }
-  for (const auto& path : entries_of(home_ / "logs")) {
+  for (const auto& path : list_folder(home_ / "logs")) {
     if (roots.layers.count(path.stem()) == 0) condemn("log " + path.filename().native(), path);
   }
   // A record tells which digest a location gave; it is needed as long as that digest is.
-  for (const auto& path : entries_of(home_ / "sources/index")) {
+  for (const auto& path : list_folder(home_ / "sources/index")) {
     const Json record = Json::parse(read_file(path), nullptr, false);
     const std::string digest = record.is_object() ? record.value("digest", "") : "";
     if (roots.sources.count(digest) == 0) condemn("record of a source " + path.filename().native(), path);
@@ -179,13 +189,13 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
     }
   }
   for (const char* kind : {"sha256", "tree"}) {
-    for (const auto& path : entries_of(home_ / "sources" / kind)) {
+    for (const auto& path : list_folder(home_ / "sources" / kind)) {
       if (roots.sources.count(path.filename()) == 0) condemn("source " + path.filename().native().substr(0, 12), path);
     }
   }
   // A layer's blobs for container engines go with the layer. Configs and manifests have no record: they are made again in no time.
   std::set<std::string> blobs;
-  for (const auto& path : entries_of(home_ / "oci/layers")) {
+  for (const auto& path : list_folder(home_ / "oci/layers")) {
     if (roots.layers.count(path.filename().native().substr(0, path.filename().native().find('-'))) == 0) {
       condemn("record of an OCI layer " + path.filename().native().substr(0, 12), path);
       continue;
@@ -194,12 +204,15 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
     const std::string digest = record.is_object() ? record.value("digest", "") : "";
     blobs.insert(digest.substr(digest.find(':') + 1));
   }
-  for (const auto& path : entries_of(home_ / "oci/blobs/sha256")) {
+  for (const auto& path : list_folder(home_ / "oci/blobs/sha256")) {
     if (blobs.count(path.filename()) == 0) condemn("OCI blob " + path.filename().native().substr(0, 12), path);
   }
-  for (const auto& path : entries_of(home_ / "sources/partial")) condemn("interrupted download " + path.filename().native(), path);
-  for (const auto& path : entries_of(home_ / "cache")) condemn("cache of " + path.filename().native(), path);
-  for (const auto& path : entries_of(home_ / "images")) {
+  for (const auto& path : list_folder(home_ / "disks")) {
+    if (roots.disks.count(path.filename()) == 0) condemn("disk " + path.filename().native().substr(0, 12), path);
+  }
+  for (const auto& path : list_folder(home_ / "sources/partial")) condemn("interrupted download " + path.filename().native(), path);
+  for (const auto& path : list_folder(home_ / "cache")) condemn("cache of " + path.filename().native(), path);
+  for (const auto& path : list_folder(home_ / "images")) {
     if (path.extension() != ".json") condemn("interrupted write " + path.filename().native(), path);
   }
   auto interrupted_work = find_interrupted(home_, !dry_run);
@@ -211,7 +224,7 @@ std::vector<Store::Garbage> Store::collect_garbage(bool dry_run, const std::vect
   for (const auto& path : doomed) ::unlink((path / "layer.json").c_str());
   for (const auto& path : doomed) remove_patiently(path);
   remove_control_groups();
-  for (const auto& path : entries_of(home_ / "locks")) {
+  for (const auto& path : list_folder(home_ / "locks")) {
     if (path.filename() != "gc") ::unlink(path.c_str());
   }
   return garbage;

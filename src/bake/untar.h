@@ -2,11 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 namespace kiln::bake {
 
 // Unpacks with owners, modes, times, extended attributes; device nodes are left out. Nothing is written outside of `folder`, whatever
-// the archive says. Inside a cell only: the process's working directory is `folder` from then on. Error naming the entry.
-void untar(const std::filesystem::path& tarball, const std::filesystem::path& folder);
+// the archive says (oci/tree_writer.h). Inside a cell only: it gives files their owners. Error naming the entry.
+// `sha256`: what the file must be; empty: anything.
+void untar(const std::filesystem::path& tarball, const std::string& sha256, const std::filesystem::path& folder);
 
 }  // namespace kiln::bake

@@ -30,6 +30,8 @@ TEST(Strings, QuotedWordsSurviveTheShell) {
   EXPECT_EQ(shell_quote("it's $HOME"), "'it'\\''s $HOME'");
 }
 
+TEST(Strings, EscapedTextIsNoMarkup) { EXPECT_EQ(escape_xml("a < b && \"c\" > d"), "a &lt; b &amp;&amp; &quot;c&quot; &gt; d"); }
+
 TEST(Strings, SplitAndJoinAreInverse) {
   EXPECT_EQ(split("a,,b", ','), (std::vector<std::string>{"a", "", "b"}));
   EXPECT_EQ(join(split("a,,b", ','), ","), "a,,b");

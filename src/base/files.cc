@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -14,12 +15,14 @@ namespace kiln {
 
 namespace {
 
-std::string read_all(int fd, const fs::path& path) {
+// Nothing when it is a file of /proc whose process has ended since it was opened.
+std::optional<std::string> read_all(int fd, const fs::path& path) {
   std::string content;
   char buffer[65536];
   for (;;) {
     const ssize_t count = ::read(fd, buffer, sizeof buffer);
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == ESRCH) return std::nullopt;
     if (count < 0) fail("cannot read '{}': {}", path.native(), errno_text(errno));
     if (count == 0) return content;
     content.append(buffer, static_cast<std::size_t>(count));
@@ -46,7 +49,7 @@ Fd open_lock_file(const fs::path& path) {
 std::optional<std::string> read_file_if_there(const fs::path& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) {
-    // ESRCH: /proc of a process that has just ended.
+    // ESRCH: a file of /proc whose process has just ended.
     if (errno == ENOENT || errno == ENOTDIR || errno == ESRCH) return std::nullopt;
     fail("cannot open '{}': {}", path.native(), errno_text(errno));
   }
@@ -57,6 +60,15 @@ std::string read_file(const fs::path& path) {
   auto content = read_file_if_there(path);
   if (!content) fail("cannot open '{}': {}", path.native(), errno_text(ENOENT));
   return std::move(*content);
+}
+
+std::vector<fs::path> list_folder(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  // Not a range-for: its increment throws where somebody else removes the folder meanwhile.
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) entries.push_back(entry->path());
+  std::sort(entries.begin(), entries.end());
+  return entries;
 }
 
 void write_file_atomically(const fs::path& path, std::string_view content, mode_t mode) {

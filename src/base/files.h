@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fd.h"
 
@@ -16,8 +17,11 @@ namespace kiln {
 namespace fs = std::filesystem;
 
 std::string read_file(const fs::path& path);
-// The content, or nothing when there is no such file.
+// The content, or nothing when there is no such file: also not any more, as with /proc of a process that ends while it is read.
 std::optional<std::string> read_file_if_there(const fs::path& path);
+
+// What is in the folder, sorted; none when it is absent or cannot be read, and those seen so far when it is removed meanwhile.
+std::vector<fs::path> list_folder(const fs::path& folder);
 
 // Writes a new file beside `path`, syncs it and renames it into place: a reader sees the old or the new content, never a part.
 void write_file_atomically(const fs::path& path, std::string_view content, mode_t mode = 0644);

@@ -1,7 +1,12 @@
 #include "base/files.h"
 
+#include <fcntl.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -18,6 +23,29 @@ TEST(Files, ReadingAnAbsentFileSaysWhichAndWhy) {
     EXPECT_EQ(error.message(), "cannot open '/nowhere/at/all': No such file or directory");
   }
   EXPECT_FALSE(read_file_if_there("/nowhere/at/all"));
+}
+
+TEST(Files, AProcessThatEndsWhileItIsReadIsNotThere) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  const Fd opened(::open(fmt::format("/proc/{}/cmdline", child).c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(opened);
+  ASSERT_EQ(::kill(child, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  // The way by /proc/self/fd opens a file that is gone by name: the kernel says so only when it is read.
+  EXPECT_EQ(read_file_if_there(fmt::format("/proc/self/fd/{}", opened.get())), std::nullopt);
+  EXPECT_EQ(read_file_if_there(fmt::format("/proc/{}/cmdline", child)), std::nullopt);
+}
+
+TEST(Files, AFolderIsListedInOrderAndAnAbsentOneIsEmpty) {
+  const TemporaryFolder folder;
+  for (const char* name : {"c", "a", "b"}) write_file_atomically(folder.path() / name, "");
+  EXPECT_EQ(list_folder(folder.path()), (std::vector<fs::path>{folder.path() / "a", folder.path() / "b", folder.path() / "c"}));
+  EXPECT_TRUE(list_folder(folder.path() / "none").empty());
+  EXPECT_TRUE(list_folder(folder.path() / "a").empty());
 }
 
 TEST(Files, AtomicWriteReplacesContentAndModeAndLeavesNothingBeside) {

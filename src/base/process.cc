@@ -172,7 +172,7 @@ ProcessResult run(const std::vector<std::string>& argv, const ProcessOptions& op
     }
     if (ready == 0) {
       end_child();
-      fail("'{}' did not end within {} s", join(argv, " "), options.timeout->count() / 1000.0);
+      throw TimedOut(fmt::format("'{}' did not end within {} s", join(argv, " "), options.timeout->count() / 1000.0));
     }
     char buffer[65536];
     const auto drain = [&](Fd& from, short events, std::string& into, LineSplitter& lines) {
@@ -202,9 +202,19 @@ ProcessResult run(const std::vector<std::string>& argv, const ProcessOptions& op
       throw Interrupted();
     }
   }
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.exit_code = exit_code_of(status);
   return result;
 }
+
+int wait_for_child(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return 0;
+  }
+  return status;
+}
+
+int exit_code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
 
 ProcessResult run_checked(const std::vector<std::string>& argv, const ProcessOptions& options) {
   ProcessResult result = run(argv, options);

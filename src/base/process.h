@@ -11,9 +11,16 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/fd.h"
 
 namespace kiln {
+
+// A program did not end within its time, and was killed.
+class TimedOut : public Error {
+ public:
+  using Error::Error;
+};
 
 struct ProcessOptions {
   std::string standard_input;                                     // fed to the program
@@ -21,7 +28,7 @@ struct ProcessOptions {
   std::map<std::string, std::string> extra_environment;           // on top of it
   std::string directory;                                          // working directory; default: ours
   std::function<void(std::string_view line)> on_line;             // each line of standard output and error, as it comes
-  std::optional<std::chrono::milliseconds> timeout;               // then SIGKILL and Error
+  std::optional<std::chrono::milliseconds> timeout;               // then SIGKILL and TimedOut
   bool die_with_parent = true;                                    // PR_SET_PDEATHSIG: no orphan when kiln is killed
   int stdout_fd = -1;                                             // where standard output goes instead of `output` (borrowed)
   int stdin_fd = -1;                                              // where standard input comes from instead (borrowed)
@@ -40,6 +47,12 @@ ProcessResult run(const std::vector<std::string>& argv, const ProcessOptions& op
 
 // As run(), and a non-zero exit is an Error with the command and the last lines of its standard error.
 ProcessResult run_checked(const std::vector<std::string>& argv, const ProcessOptions& options = {});
+
+// Waits for a child of ours: its wait status, or 0 when there is none. Safe in a forked child.
+int wait_for_child(pid_t child);
+
+// Of a wait status: 128 + signal for a program that one killed.
+int exit_code_of(int status);
 
 // Where PATH has `program`, or nothing.
 std::optional<std::string> find_program(std::string_view program);

@@ -18,6 +18,8 @@ std::string to_base64(std::string_view bytes);
 std::optional<std::string> from_base64(std::string_view text);
 // Everything but letters, digits and "-._~" as %XX (RFC 3986), for a part of a URL.
 std::string percent_encode(std::string_view text);
+// Text for XML and HTML, also between double quotes: & < > " become &amp; &lt; &gt; &quot;.
+std::string escape_xml(std::string_view text);
 
 // `text` as one word for /bin/sh.
 std::string shell_quote(std::string_view text);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/terminal.h"
 #include "cli/command.h"
 #include "cli/node_choice.h"
 #include "cli/terminal.h"
@@ -104,7 +105,7 @@ Response run_shell(const ShellOptions& options) {
   }
   request.argv.insert(request.argv.end(), rest().after_dashes.begin(), rest().after_dashes.end());
   // A script piped into the shell works too: then there is no terminal.
-  request.terminal = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0;
+  request.terminal = has_terminal();
   const std::string node = options.node.empty() ? session.masters().at(0) : options.node;
   return {{}, "", cluster::exec_on_node(session, node, request, STDIN_FILENO, write_bytes)};
 }

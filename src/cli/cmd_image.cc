@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "cli/command.h"
 #include "cli/find_image.h"
+#include "cli/remote_images.h"
 #include "cli/terminal.h"
 #include "cluster/session.h"
 
@@ -31,9 +32,12 @@ const RegisterCommand list_command{
     {.name = "image list",
      .group = "Images",
      .summary = "list the images that were baked",
-     .examples = {{"kiln image list", ""}},
-     .define = [](CLI::App&) {
-       return [] {
+     .examples = {{"kiln image list", ""}, {"kiln image list --on aws", "those that lie with AWS, of all regions"}},
+     .define = [](CLI::App& app) {
+       auto remote = std::make_shared<RemoteChoice>();
+       add_remote_options(app, *remote);
+       return [remote] {
+         if (!remote->place.empty()) return list_remote_images(*remote, "");
          Response response;
          response.json = Json::array();
          std::vector<std::vector<std::string>> rows;
@@ -89,12 +93,18 @@ const RegisterCommand rm_command{
     {.name = "image rm",
      .group = "Images",
      .summary = "remove an image",
-     .description = "Its layers stay until `kiln image gc`, as other images may share them. An image that a cluster uses is not removed.",
-     .examples = {{"kiln image rm spark", ""}},
+     .description = "Its layers stay until `kiln image gc`, as other images may share them. An image that a cluster uses is not removed.\n"
+                    "With --on it goes from there, in all regions: AMIs are deregistered, and their snapshots deleted.",
+     .examples = {{"kiln image rm spark", ""}, {"kiln image rm spark --on aws --regions eu-central-1", "there, and in that region only"}},
      .define = [](CLI::App& app) {
        auto name = std::make_shared<std::string>();
+       auto remote = std::make_shared<RemoteChoice>();
        app.add_option("IMAGE", *name, "the image")->required();
-       return [name] {
+       add_remote_options(app, *remote);
+       add_remote_change_options(app, *remote);
+       app.add_flag("--force", remote->options.force, "with --on: also what instances use");
+       return [name, remote] {
+         if (!remote->place.empty()) return remote_response(*remote, open_remote(*remote)->remove(*name));
          bake::Store store;
          const auto image = find_image(store, *name);
          if (const auto users = users_of(image); !users.empty()) {

@@ -7,14 +7,28 @@ namespace kiln::cli {
 namespace {
 
 struct Options : ClusterOptions {
-  bool keep = false, no_timeline = false;
+  bool keep = false, resume = false, no_timeline = false, dry_run = false;
 };
+
+Response show(const Json& preview) {
+  Response response;
+  response.json = preview;
+  response.text =
+      fmt::format("{} on {}: {}+{} of image '{}'\n", preview.at("cluster").get<std::string>(), preview.at("provider").get<std::string>(),
+                  preview.at("masters").get<int>(), preview.at("workers").get<int>(), preview.at("image").get<std::string>());
+  for (const auto& call : preview.at("calls"))
+    response.text += fmt::format("{} {}\n", call.at("operation").get<std::string>(), call.at("parameters").dump(2));
+  response.text += "nothing was made\n";
+  return response;
+}
 
 Response run(const Options& options) {
   cluster::LaunchOptions launch;
   launch.spec = to_cluster_spec(options);
   launch.keep_failed = options.keep;
+  launch.resume = options.resume;
   launch.bake.modules = config::SearchPath::for_modules({options.modules.begin(), options.modules.end()});
+  if (options.dry_run) return show(cluster::preview(launch));
   const auto result = cluster::launch(launch);
   Response response;
   Json nodes = Json::array();
@@ -48,6 +62,10 @@ const RegisterCommand command{
        auto options = std::make_shared<Options>();
        add_cluster_options(app, *options);
        app.add_flag("--keep", options->keep, "leave what was started when the launch fails, to look at it");
+       app.add_flag(
+           "--resume", options->resume,
+           "go on with a launch of that name whose kiln was killed, with the same options: machines that are there are taken over (EC2)");
+       app.add_flag("--dry-run", options->dry_run, "only say what would be made");
        app.add_flag("--no-timeline", options->no_timeline, "print only the last line");
        return [options] { return run(*options); };
      }}};

@@ -1,6 +1,7 @@
 // kiln stop, start, resize, destroy: what changes a whole cluster.
 #include "base/activity.h"
 #include "cli/command.h"
+#include "cluster/drain.h"
 #include "cluster/launch.h"
 
 namespace kiln::cli {
@@ -60,17 +61,24 @@ const RegisterCommand resize_command{
     {.name = "resize",
      .group = "Clusters",
      .summary = "give a cluster more or fewer workers",
-     .description = "New workers are like the old ones and are waited for; the workers with the highest numbers leave first.",
-     .examples = {{"kiln resize demo --workers 4", ""}},
+     .description = "New workers are like the old ones and are waited for. The workers with the highest numbers leave first: they take no "
+                    "new tasks, hand\n"
+                    "on what they have stored, and go when their tasks have ended. Workers that are down or silent\n"
+                    "(`kiln status`) are replaced.",
+     .examples = {{"kiln resize demo --workers 4", ""}, {"kiln resize demo --workers 2 --drain 2h", "tasks may run for two hours more"}},
      .define = [](CLI::App& app) {
        auto name = std::make_shared<std::string>();
        auto workers = std::make_shared<int>(0);
        app.add_option("NAME", *name, "the cluster")->required();
        app.add_option("-w,--workers", *workers, "how many workers there shall be")->type_name("N")->required();
-       return [name, workers] {
+       auto drain = std::make_shared<std::string>();
+       app.add_option("--drain", *drain, "how long tasks of leaving workers may go on (default: 10m); 0s: they are run again elsewhere")
+           ->type_name("TIME");
+       return [name, workers, drain] {
          if (*workers < 0 || *workers > 5000) fail_usage("--workers {}: a cluster has 0 to 5000 workers", *workers);
          auto session = cluster::Session::open_running(*name);
-         const auto timeline = cluster::resize(session, *workers);
+         const auto drain_time = drain->empty() ? cluster::kDrainTime : config::parse_duration("--drain", *drain);
+         const auto timeline = cluster::resize(session, *workers, drain_time);
          return Response{{{"cluster", *name}, {"workers", *workers}, {"seconds", timeline.total_seconds}, {"timeline", timeline.to_json()}},
                          timeline.to_text() + fmt::format("{} has {} workers\n", *name, *workers)};
        };

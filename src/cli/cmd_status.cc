@@ -49,13 +49,17 @@ Response run(const std::string& name) {
         entry["connected"] = told.value("connected", false);
         entry["services"] = told.value("services", Json::array());
         if (node.running && !told.value("connected", false)) state = "silent";
+        if (state == "up" && told.contains("leaving")) {
+          state = "leaving";
+          entry["leaving"] = told["leaving"];
+        }
       }
     }
     entry["state"] = state;
     healthy = healthy && (state == "up" || cluster.state == provider::State::kStopped);
     bool first = true;
     for (const auto& service : entry["services"]) {
-      const std::string service_state = state == "up" ? service.value("state", "") : "unknown";
+      const std::string service_state = state == "up" || state == "leaving" ? service.value("state", "") : "unknown";
       if (service_state == "off") continue;
       const std::string restarts = service.value("restarts", 0) > 0 ? fmt::format("restarted {} times", service.value("restarts", 0)) : "";
       rows.push_back(
@@ -74,7 +78,8 @@ const RegisterCommand command{
     {.name = "status",
      .group = "Clusters",
      .summary = "show a cluster's nodes and services",
-     .description = "A node is up (it runs and its agent answers), silent (it runs, its agent does not answer), down, or stopped.",
+     .description = "A node is up (it runs and its agent answers), silent (it runs, its agent does not answer), leaving (it is up "
+                    "and drained, the cloud takes its machine back), down, or stopped.",
      .examples = {{"kiln status demo", ""}},
      .define = [](CLI::App& app) {
        auto name = std::make_shared<std::string>();

@@ -15,14 +15,6 @@ struct Options {
   bool quick = false;
 };
 
-void write_bytes(char type, std::string_view bytes) {
-  if (type == 'O') {
-    print_out(bytes);
-    return;
-  }
-  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, bytes.data(), bytes.size());
-}
-
 Response run(const Options& options) {
   cluster::SubmitRequest request;
   request.app = options.app;
@@ -68,7 +60,7 @@ Response run(const Options& options) {
     request.env[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
   auto session = cluster::Session::open_running(options.cluster);
-  if (!global_options().json) return Response{{}, "", cluster::submit(session, request, write_bytes)};
+  if (!global_options().json) return Response{{}, "", cluster::submit(session, request, print_stream)};
   std::string output, errors;
   const int code = cluster::submit(session, request, [&](char type, std::string_view bytes) { (type == 'O' ? output : errors) += bytes; });
   return Response{{{"cluster", options.cluster}, {"exit_code", code}, {"output", output}, {"errors", errors}}, "", code};

@@ -13,7 +13,7 @@ namespace kiln::cli {
 namespace {
 
 // In the order of `kiln --help`.
-constexpr const char* kGroups[] = {"Images", "Clusters", "Work", "Modules", "Upkeep"};
+constexpr const char* kGroups[] = {"Images", "Clusters", "Work", "Networks", "Modules", "Upkeep"};
 
 std::map<std::string, CommandEntry>& registry() {
   static std::map<std::string, CommandEntry> all;

@@ -118,6 +118,11 @@ class PlainSink : public EventSink {
 
 void print_out(std::string_view text) { write_to(STDOUT_FILENO, text); }
 
+void print_stream(char type, std::string_view bytes) {
+  if (type == 'O') return print_out(bytes);
+  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, bytes.data(), bytes.size());
+}
+
 ProgressDisplay::ProgressDisplay(const GlobalOptions& options) {
   if (options.quiet) return;
   const char* term = std::getenv("TERM");

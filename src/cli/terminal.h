@@ -15,6 +15,8 @@ struct GlobalOptions;
 
 // Writes all of it, or throws Error (a full disk); a reader that went away (SIGPIPE) ends kiln quietly.
 void print_out(std::string_view text);
+// Of a command on a node: its output ('O') as print_out() does, its errors to standard error, as far as that goes.
+void print_stream(char type, std::string_view bytes);
 
 // Shows the event stream on standard error for as long as it lives: one live line on a terminal, plain lines elsewhere, nothing when quiet.
 class ProgressDisplay {

@@ -2,12 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
@@ -17,45 +14,11 @@
 #include "base/parallel.h"
 #include "base/process.h"
 #include "base/strings.h"
+#include "base/terminal.h"
 
 namespace kiln::cluster {
 
 namespace {
-
-volatile std::sig_atomic_t window_changed = 0;
-extern "C" void on_window_change(int) { window_changed = 1; }
-
-winsize window_size() {
-  winsize size{24, 80, 0, 0};
-  ::ioctl(STDIN_FILENO, TIOCGWINSZ, &size);
-  return size;
-}
-
-// The terminal passes every key on, unchanged, for as long as this lives.
-class RawTerminal {
- public:
-  explicit RawTerminal(bool wanted) : active_(wanted && ::tcgetattr(STDIN_FILENO, &before_) == 0) {
-    if (!active_) return;
-    termios raw = before_;
-    ::cfmakeraw(&raw);
-    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-    struct sigaction action = {};
-    action.sa_handler = on_window_change;
-    ::sigaction(SIGWINCH, &action, &old_action_);
-  }
-  ~RawTerminal() {
-    if (!active_) return;
-    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
-    ::sigaction(SIGWINCH, &old_action_, nullptr);
-  }
-  RawTerminal(const RawTerminal&) = delete;
-  RawTerminal& operator=(const RawTerminal&) = delete;
-
- private:
-  termios before_{};
-  struct sigaction old_action_ {};
-  bool active_;
-};
 
 Json exec_message(const std::string& node, const ExecRequest& request) {
   Json message = {{"do", "exec"},
@@ -66,9 +29,9 @@ Json exec_message(const std::string& node, const ExecRequest& request) {
                   {"env", request.env},
                   {"terminal", request.terminal}};
   if (request.terminal) {
-    const winsize size = window_size();
-    message["rows"] = size.ws_row;
-    message["columns"] = size.ws_col;
+    const TerminalSize size = terminal_size();
+    message["rows"] = size.rows;
+    message["columns"] = size.columns;
     const char* term = std::getenv("TERM");
     message["env"]["TERM"] = term == nullptr ? "xterm" : term;
   }
@@ -85,13 +48,12 @@ std::pair<Fd, Fd> make_pipe() {
 }  // namespace
 
 int pump(Channel& channel, int stdin_fd, bool terminal, const ExecOutput& output) {
-  const RawTerminal raw(terminal);
+  RawTerminal raw(terminal);
   bool told = false;
   for (;;) {
-    if (window_changed != 0 && terminal) {
-      window_changed = 0;
-      const winsize size = window_size();
-      channel.send(Json{{"resize", {{"rows", size.ws_row}, {"columns", size.ws_col}}}});
+    if (raw.size_changed()) {
+      const TerminalSize size = terminal_size();
+      channel.send(Json{{"resize", {{"rows", size.rows}, {"columns", size.columns}}}});
     }
     if (interrupted() && !told) {
       channel.send(Json{{"signal", "INT"}});
@@ -136,7 +98,15 @@ int pump(Channel& channel, int stdin_fd, bool terminal, const ExecOutput& output
 int exec_on_node(Session& session, const std::string& node, const ExecRequest& request, int stdin_fd, const ExecOutput& output) {
   return with_context(fmt::format("running a command on {}", node), [&] {
     auto channel = session.request(exec_message(session.node(node).name, request));
-    if (stdin_fd < 0) channel.send('C', {});
+    if (stdin_fd < 0) {
+      try {
+        channel.send('C', {});
+      } catch (const Interrupted&) {
+        throw;
+      } catch (const Error&) {
+        // The agent has refused already: its reason is there to be read.
+      }
+    }
     return pump(channel, stdin_fd, request.terminal, output);
   });
 }

@@ -21,6 +21,7 @@ struct FakeWorld {
   std::vector<Event> events;
   bool close_after_events = false;
   std::vector<Json> requests;  // what the agent was asked
+  double clock_offset = 0;     // seconds by which its clock is ahead of the launcher's
 };
 
 FakeWorld& fake_world();
@@ -29,6 +30,7 @@ std::size_t count_calls();
 // A world without clusters, in which every node of the next launch gets ready.
 void reset_fake_world();
 Event node_ready(const std::string& node);
+Event node_lost(const std::string& node);
 Event service_failed(const std::string& node, const std::string& service, const std::string& lines);
 
 }  // namespace kiln::cluster::testing

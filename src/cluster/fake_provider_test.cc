@@ -112,18 +112,20 @@ class FakeProvider : public provider::Provider {
       const Json request = frame->json();
       std::vector<Event> events;
       bool close = false;
+      double now = now_in_seconds();
       {
         const std::lock_guard guard(world_lock);
         fake_world().requests.push_back(request);
         events = fake_world().events;
         close = fake_world().close_after_events;
+        now += fake_world().clock_offset;
       }
       if (request.at("do") != "events") {
-        channel.send(Json{{"done", true}});
+        channel.send(Json{{"done", true}, {"time", now}});
         return;
       }
       for (auto& event : events) {
-        if (event.time == 0) event.time = now_in_seconds();
+        if (event.time == 0) event.time = now;
         channel.send(event.to_json());
       }
       if (!close) channel.receive(std::chrono::seconds(10));  // until the client has seen enough
@@ -133,7 +135,8 @@ class FakeProvider : public provider::Provider {
   }
 };
 
-const provider::RegisterProvider registration("fake", "machines in memory", [] { return std::make_unique<FakeProvider>(); });
+const provider::RegisterProvider registration("fake", "machines in memory", provider::Reach::kHere,
+                                              [] { return std::make_unique<FakeProvider>(); });
 
 }  // namespace
 
@@ -159,6 +162,15 @@ Event node_ready(const std::string& node) {
   event.id = 1;
   event.node = node;
   event.name = "node " + node;
+  return event;
+}
+
+Event node_lost(const std::string& node) {
+  Event event;
+  event.node = node;
+  event.name = "node " + node;
+  event.ok = false;
+  event.text = "lost";
   return event;
 }
 

@@ -8,7 +8,9 @@
 #include "base/interrupt.h"
 #include "base/strings.h"
 #include "cluster/deploy_root.h"
+#include "cluster/drain.h"
 #include "cluster/launch_image.h"
+#include "cluster/recreate.h"
 #include "cluster/watch.h"
 
 namespace kiln::cluster {
@@ -36,7 +38,7 @@ std::vector<provider::NodeRequest> node_requests(const config::ClusterSpec& spec
 }
 
 // What is kept with the cluster so that later commands need neither image nor spec.
-Json make_notes(const LaunchImage& ground, const config::ClusterSpec& spec) {
+Json make_notes(const LaunchImage& ground, const config::ClusterSpec& spec, const std::optional<provider::ImageRef>& remote) {
   Json modules = Json::array();
   for (const auto& module : ground.image.modules) {
     config::Values values = module.params;
@@ -49,13 +51,19 @@ Json make_notes(const LaunchImage& ground, const config::ClusterSpec& spec) {
   Json given = Json::array();
   for (const auto& module : ground.params) given.push_back({{"name", module.name}, {"params", module.params}});
   Json layers = Json::array();  // roots for `kiln image gc`
-  for (const auto& layer : ground.image.layers) layers.push_back(layer.key);
-  return {{"spec", config::cluster_spec_to_json(spec)},
-          {"modules", modules},
-          {"module_params", given},
-          {"layers", layers},
-          {"added", ground.added},
-          {"builtins", bake::builtins_of(ground.image)}};
+  if (!remote) {
+    for (const auto& layer : ground.image.layers) layers.push_back(layer.key);
+  }
+  Json notes = {{"spec", config::cluster_spec_to_json(spec)},
+                {"modules", modules},
+                {"module_params", given},
+                {"layers", layers},
+                {"added", ground.added},
+                // Of a provider's image that was baked elsewhere nothing is known here.
+                {"builtins", ground.image.spec.is_null() ? config::Values() : bake::builtins_of(ground.image)}};
+  if (remote) notes["remote_image"] = remote->remote_id;
+  if (ground.parcel) notes["parcel"] = {{"sha256", ground.parcel->sha256}, {"files", ground.parcel->files}};
+  return notes;
 }
 
 std::vector<config::NodeDocument::ModuleParams> params_from_notes(const Json& notes) {
@@ -71,10 +79,16 @@ provider::CreateRequest create_request(const provider::Cluster& cluster, provide
                                        std::vector<provider::NodeRequest> nodes) {
   provider::CreateRequest request;
   request.cluster = cluster;
+  // A master that does not run yet keeps its notes to itself.
+  if (cluster.notes.contains("spec")) request.spec = config::cluster_spec_from_json(cluster.notes.at("spec"));
   request.image = std::move(image);
   request.nodes = std::move(nodes);
-  request.document = [cluster, params = params_from_notes(cluster.notes)](const provider::Node& node,
-                                                                          const std::vector<provider::Node>& known) {
+  if (cluster.notes.contains("parcel")) {
+    const Json& parcel = cluster.notes.at("parcel");
+    request.parcel = {parcel.at("sha256").get<std::string>(), parcel.at("files").get<std::map<std::string, std::string>>()};
+  }
+  request.document = [cluster, params = params_from_notes(cluster.notes), spec = request.spec](const provider::Node& node,
+                                                                                               const std::vector<provider::Node>& known) {
     config::NodeDocument document;
     document.cluster = cluster.name;
     document.node = node.name;
@@ -86,6 +100,9 @@ provider::CreateRequest create_request(const provider::Cluster& cluster, provide
     document.memory_bytes = node.resources.memory_bytes;
     document.secret = cluster.secret;
     document.lease_until = cluster.lease_until;
+    document.idle = spec.idle;
+    document.swap_bytes = spec.swap_bytes;
+    document.user_data = spec.user_data;
     return document;
   };
   return request;
@@ -94,7 +111,9 @@ provider::CreateRequest create_request(const provider::Cluster& cluster, provide
 // The layers that the cluster was launched from; they stay in the store as long as it has them, whatever becomes of the image's name.
 provider::ImageRef image_of(const provider::Cluster& cluster) {
   const bake::Store store;
-  provider::ImageRef ref{cluster.image, cluster.image_digest, cluster.notes.value("layers", std::vector<std::string>()), {}};
+  const std::string remote = cluster.notes.value("remote_image", "");
+  if (!remote.empty() || cluster.notes.empty()) return {cluster.image, cluster.image_digest, {}, {}, remote};
+  provider::ImageRef ref{cluster.image, cluster.image_digest, cluster.notes.value("layers", std::vector<std::string>()), {}, {}};
   for (const auto& key : ref.layer_keys) {
     if (!store.find_layer(key)) fail("layer {} of cluster '{}' is not in the store any more", key.substr(0, 12), cluster.name);
     ref.layer_folders.push_back(store.layer_folder(key).native());
@@ -108,54 +127,125 @@ std::set<std::string> names_of(const std::vector<provider::Node>& nodes) {
   return names;
 }
 
+// Those that run, and whose agent has been gone for longer than a restart takes.
+std::set<std::string> silent_nodes(Session& session) {
+  std::set<std::string> names;
+  const Json status = session.ask({{"do", "status"}});
+  for (const auto& node : status.value("nodes", Json::array())) {
+    if (!node.value("connected", true) && node.value("last_seen", 0.0) > 0) names.insert(node.value("name", ""));
+  }
+  return names;
+}
+
 // All masters' agents pass the list on to every node, whose hosts files follow.
 void tell_roster(Session& session) {
   Json nodes = Json::array();
-  for (const auto& node : session.cluster().nodes) nodes.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}});
+  for (const auto& node : session.cluster().nodes) {
+    if (node.address.empty()) continue;  // lost
+    nodes.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}});
+  }
   session.ask({{"do", "nodes"}, {"nodes", nodes}});
+}
+
+// A launch before anything was made.
+struct Prepared {
+  std::unique_ptr<provider::Provider> provider;
+  std::optional<provider::ImageRef> remote;
+  LaunchImage ground;
+  provider::Cluster cluster;
+};
+
+// Whatever is wrong with names, image or parameters is found here.
+Prepared prepare(const LaunchOptions& options, double now, bool is_preview) {
+  const config::ClusterSpec& spec = options.spec;
+  config::check_cluster_spec(spec);
+  if (spec.deploy_root && !fs::is_directory(*spec.deploy_root)) fail_usage("--deploy-root {}: No such folder", spec.deploy_root->native());
+  Prepared ready;
+  ready.provider = provider::make_provider(spec.provider);
+  ready.remote = ready.provider->find_image(spec);
+  // One that is being made may be a killed launch's, about to go: create() waits for that, and refuses what stays.
+  const auto present = ready.provider->find(spec.name);
+  if (present && present->state != provider::State::kCreating) {
+    UsageError error(fmt::format("there is a cluster '{}' already", spec.name));
+    error.set_hint(fmt::format("`kiln status {0}` shows it, `kiln destroy {0}` removes it", spec.name));
+    throw error;
+  }
+  if (options.resume && !present) {
+    UsageError error(fmt::format("there is no launch of '{}' to go on with", spec.name));
+    error.set_hint("without --resume a new one begins");
+    throw error;
+  }
+  bake::Store store;
+  if (ready.remote && ready.remote->stock) {
+    ready.ground = stock_image_for_launch(store, spec, *ready.remote, options.bake, is_preview);
+  } else if (ready.remote) {
+    ready.ground = remote_image_for_launch(store, spec, *ready.remote);
+  } else if (!is_preview) {  // it may have to be baked
+    ready.ground = image_for_launch(store, spec, options.bake);
+  } else {
+    ready.ground.image.name = spec.image;
+  }
+  provider::Cluster& cluster = ready.cluster;
+  cluster.name = spec.name;
+  cluster.provider = spec.provider;
+  cluster.created = static_cast<std::int64_t>(now);
+  cluster.image = ready.ground.image.name;
+  cluster.image_digest = ready.ground.image.digest;
+  cluster.secret = random_hex(32);
+  if (spec.ttl) cluster.lease_until = cluster.created + spec.ttl->count();
+  if (options.resume) {
+    // As its machines know it.
+    cluster.created = present->created;
+    cluster.lease_until = present->lease_until;
+    if (!present->secret.empty()) cluster.secret = present->secret;
+  }
+  cluster.notes = make_notes(ready.ground, spec, ready.remote);
+  return ready;
 }
 
 }  // namespace
 
-LaunchResult launch(const LaunchOptions& options) {
-  config::check_cluster_spec(options.spec);
-  if (options.spec.deploy_root && !fs::is_directory(*options.spec.deploy_root)) {
-    fail_usage("--deploy-root {}: No such folder", options.spec.deploy_root->native());
+provider::CreateRequest recreate_request(const provider::Cluster& cluster) { return create_request(cluster, image_of(cluster), {}); }
+
+std::vector<std::string> lost_workers(Session& session) {
+  const auto silent = silent_nodes(session);
+  std::vector<std::string> lost;
+  for (const auto& node : session.cluster().nodes) {
+    if (node.role == "worker" && (!node.running || silent.count(node.name) != 0)) lost.push_back(node.name);
   }
+  return lost;
+}
+
+Json preview(const LaunchOptions& options) {
+  Prepared ready = prepare(options, now_in_seconds(), true);
+  const provider::Cluster& cluster = ready.cluster;
+  Json calls = Json::array();
+  if (ready.remote) calls = ready.provider->preview(create_request(cluster, *ready.remote, node_requests(options.spec)));
+  return {{"cluster", cluster.name},         {"provider", cluster.provider},    {"image", cluster.image},
+          {"masters", options.spec.masters}, {"workers", options.spec.workers}, {"calls", calls}};
+}
+
+LaunchResult launch(const LaunchOptions& options) {
   Recording recording(fmt::format("launch {}", options.spec.name));
   const double started = now_in_seconds();
-
-  // Nothing exists yet: whatever is wrong with names, image or parameters is found here.
-  auto provider = provider::make_provider(options.spec.provider);
-  // One that is being made may be a killed launch's, about to go: create() waits for that, and refuses what stays.
-  if (const auto present = provider->find(options.spec.name); present && present->state != provider::State::kCreating) {
-    UsageError error(fmt::format("there is a cluster '{}' already", options.spec.name));
-    error.set_hint(fmt::format("`kiln status {0}` shows it, `kiln destroy {0}` removes it", options.spec.name));
-    throw error;
-  }
-  bake::Store store;
-  LaunchImage ground = image_for_launch(store, options.spec, options.bake);
-
-  provider::Cluster cluster;
-  cluster.name = options.spec.name;
-  cluster.provider = options.spec.provider;
-  cluster.created = static_cast<std::int64_t>(started);
-  cluster.image = ground.image.name;
-  cluster.image_digest = ground.image.digest;
-  cluster.secret = random_hex(32);
-  if (options.spec.ttl) cluster.lease_until = cluster.created + options.spec.ttl->count();
-  cluster.notes = make_notes(ground, options.spec);
+  auto [provider, remote, ground, cluster] = prepare(options, started, false);
 
   {
     // On failure it leaves nothing itself; destroying by name here could hit somebody else's cluster that took the name just now.
     Activity machines("machines");
-    cluster = provider->create(create_request(cluster, image_of(cluster), node_requests(options.spec)));
+    const auto request = create_request(cluster, remote ? *remote : image_of(cluster), node_requests(options.spec));
+    cluster = options.resume ? provider->resume(request) : provider->create(request);
   }
   ground.in_use.reset();
   // From here on there is something to remove.
   Session session(std::move(provider), cluster);
   try {
-    wait_until_ready(session, names_of(cluster.nodes), started);
+    if (ground.parcel_file) {
+      Activity installing("install modules on the masters");
+      session.provider().deliver(cluster.name, ground.parcel_file->file, session.provider().boot_time());
+    }
+    // What is taken over may have become ready long ago.
+    wait_until_ready(session, names_of(cluster.nodes), 0);
     if (options.spec.deploy_root) apply_deploy_root(session, *options.spec.deploy_root);
     Timeline timeline = recording.finish();
     cluster.notes["timeline"] = timeline.to_json();
@@ -177,19 +267,25 @@ LaunchResult launch(const LaunchOptions& options) {
   }
 }
 
-Timeline resize(Session& session, int workers) {
+Timeline resize(Session& session, int workers, std::chrono::seconds drain_time) {
   if (workers < 0 || workers > 5000) fail_usage("--workers {}: a cluster has 0 to 5000 workers", workers);
   const provider::Cluster before = session.cluster();
   Recording recording(fmt::format("resize {} to {} workers", before.name, workers));
-  const double started = now_in_seconds();
-  std::vector<std::string> present = session.workers();
+  const auto silent = silent_nodes(session);
+  std::vector<std::string> present, down;
+  for (const auto& node : before.nodes) {
+    if (node.role == "worker") (node.running && silent.count(node.name) == 0 ? present : down).push_back(node.name);
+  }
   // Numbers, not names, decide: worker-10 goes before worker-9.
   std::sort(present.begin(), present.end(), [](const auto& a, const auto& b) { return std::pair(a.size(), a) < std::pair(b.size(), b); });
+  // What is left of those that were lost makes way for others of their name.
+  if (!down.empty()) session.provider().remove_nodes(before.name, down);
 
   const auto wanted = static_cast<std::size_t>(workers);
   if (wanted < present.size()) {
     const std::vector<std::string> leaving(present.begin() + workers, present.end());
     {
+      drain(session, leaving, drain_time);
       Activity removal(fmt::format("remove {}", join(leaving, ", ")));
       session.provider().remove_nodes(before.name, leaving);
     }
@@ -203,6 +299,7 @@ Timeline resize(Session& session, int workers) {
       if (std::find(present.begin(), present.end(), name) == present.end()) added.push_back({name, "worker", spec.node});
     }
     const auto how = create_request(before, image_of(before), added);
+    const double since = time_there(session);
     std::vector<provider::Node> nodes;
     {
       Activity machines("machines");
@@ -211,7 +308,7 @@ Timeline resize(Session& session, int workers) {
     try {
       session.refresh();
       tell_roster(session);
-      wait_until_ready(session, names_of(nodes), started);
+      wait_until_ready(session, names_of(nodes), since);
       const auto joined = names_of(nodes);
       apply_deploy_root_to(session, {joined.begin(), joined.end()});
     } catch (Error&) {
@@ -250,14 +347,13 @@ Timeline start(Session& session) {
   const provider::Cluster before = session.cluster();
   Recording recording(fmt::format("start {}", before.name));
   if (before.state == provider::State::kRunning) return recording.finish();
-  const double started = now_in_seconds();
   {
     Activity machines("machines");
     session.provider().start(before.name, create_request(before, image_of(before), {}));
   }
   session.refresh();
   try {
-    wait_until_ready(session, names_of(session.cluster().nodes), started);
+    wait_until_ready(session, names_of(session.cluster().nodes), 0);
   } catch (Error&) {
     {
       const Undisturbed undisturbed;
@@ -267,7 +363,8 @@ Timeline start(Session& session) {
     throw;
   }
   Timeline timeline = recording.finish();
-  Json notes = before.notes;
+  session.refresh();  // where a master has the notes, they can be read only now
+  Json notes = session.cluster().notes.empty() ? before.notes : session.cluster().notes;
   notes["timeline"] = timeline.to_json();
   session.provider().commit(before.name, notes);
   session.refresh();
@@ -276,13 +373,15 @@ Timeline start(Session& session) {
 
 bool destroy(const std::string& name) {
   config::check_cluster_name(name);
-  bool there = false;
+  // A cluster of this machine needs no cloud's consent.
   for (const auto& entry : provider::providers()) {
     auto provider = entry.make();
-    there = provider->find(name).has_value() || there;
-    provider->destroy(name);  // also what find() does not show: a half-made one
+    if (!provider->find(name)) continue;
+    provider->destroy(name);
+    return true;
   }
-  return there;
+  for (const auto& entry : provider::providers()) entry.make()->destroy(name);  // also what find() does not show: a half-made one
+  return false;
 }
 
 }  // namespace kiln::cluster

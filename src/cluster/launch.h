@@ -15,6 +15,7 @@ struct LaunchOptions {
   config::ClusterSpec spec;
   bake::BakeOptions bake;
   bool keep_failed = false;  // leave what was started when the launch fails, to look at it
+  bool resume = false;       // go on with a launch of that name whose process died
 };
 
 struct LaunchResult {
@@ -26,8 +27,11 @@ struct LaunchResult {
 // On failure or Ctrl-C everything is removed again (unless kept); the error names node and service and has its last log lines.
 LaunchResult launch(const LaunchOptions& options);
 
+// What launch() would make, and makes nothing: {"cluster", "provider", "image", "masters", "workers", "calls": provider.h's preview()}.
+Json preview(const LaunchOptions& options);
+
 // More or fewer workers; new ones are waited for, the highest numbers go first. Returns the timeline of the change.
-Timeline resize(Session& session, int workers);
+Timeline resize(Session& session, int workers, std::chrono::seconds drain_time = std::chrono::seconds(0));
 
 // Services stopped in order, then machines; disks are kept. A stopped cluster: nothing to do.
 void stop(Session& session);

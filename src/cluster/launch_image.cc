@@ -142,4 +142,39 @@ LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec
   return result;
 }
 
+LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& remote) {
+  LaunchImage result;
+  if (auto known = store.find_image(remote.name); known && known->digest == remote.digest) {
+    check_choices(*known, spec.modules, config::SearchPath{});
+    result.image = std::move(*known);
+    result.params = params_for(result.image, spec.modules);
+  } else {
+    result.image.name = remote.name;
+    result.image.digest = remote.digest;
+    for (const auto& choice : spec.modules) result.params.push_back({choice.name, choice.params});
+  }
+  return result;
+}
+
+LaunchImage stock_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& stock,
+                                   const bake::BakeOptions& options, bool is_preview) {
+  const provider::StockImage& system = stock.stock.value();
+  auto image = config::load_image_spec(config::find_image_spec(system.modules_of));
+  image.name = stock.name;
+  image.base = system.base;
+  image.architecture = system.architecture;
+  image.modules = config::merge_module_choices(std::move(image.modules), spec.modules);
+  LaunchImage result;
+  result.image.name = stock.name;
+  result.parcel = provider::ParcelRef{std::string(64, '0'), bake::stock_files(options.modules)};
+  if (is_preview) return result;
+  result.parcel_file =
+      std::make_shared<bake::Parcel>(bake::make_parcel(store, image, {system.os_id, system.os_version, system.package_family}, options));
+  result.image = result.parcel_file->image;
+  result.parcel->sha256 = result.parcel_file->sha256;
+  result.params = params_for(result.image, spec.modules);
+  for (const auto& module : result.image.modules) result.added.push_back(module.manifest.name);
+  return result;
+}
+
 }  // namespace kiln::cluster

@@ -132,8 +132,55 @@ TEST_F(Launch, ResizeAddsTheFreeNumbersAndRemovesTheHighest) {
   EXPECT_EQ(session.workers(), (std::vector<std::string>{"worker-1", "worker-2", "worker-3", "worker-4"}));
   fake_world().calls.clear();
   resize(session, 1);
-  EXPECT_EQ(fake_world().calls.front(), "remove_nodes worker-2 worker-3 worker-4");
+  const auto& calls = fake_world().calls;
+  EXPECT_NE(std::find(calls.begin(), calls.end(), "remove_nodes worker-2 worker-3 worker-4"), calls.end());
   EXPECT_EQ(session.workers(), (std::vector<std::string>{"worker-1"}));
+}
+
+TEST_F(Launch, ThoseThatLeaveAreDrainedBefore) {
+  launch(options_);
+  auto session = Session::open_running("demo");
+  fake_world().requests.clear();
+  resize(session, 1, std::chrono::seconds(7));
+  const auto& requests = fake_world().requests;
+  const Json drained = {{"do", "drain"}, {"node", "worker-2"}, {"seconds", 7}};
+  EXPECT_NE(std::find(requests.begin(), requests.end(), drained), requests.end());
+}
+
+TEST_F(Launch, ResizeReplacesTheLost) {
+  launch(options_);
+  for (auto& node : fake_world().clusters.at("demo").nodes) node.running = node.name != "worker-1";
+  auto session = Session::open_running("demo");
+  fake_world().calls.clear();
+  resize(session, 2);
+  const auto& calls = fake_world().calls;
+  EXPECT_LT(std::find(calls.begin(), calls.end(), "remove_nodes worker-1"), std::find(calls.begin(), calls.end(), "add_nodes worker-1"));
+  EXPECT_EQ(session.workers().size(), 2u);
+}
+
+// The masters may notice only now that a machine is gone, when its successor is on its way.
+TEST_F(Launch, TheLossOfAFormerNodeIsNotItsSuccessorsFailure) {
+  launch(options_);
+  for (auto& node : fake_world().clusters.at("demo").nodes) node.running = node.name != "worker-1";
+  auto session = Session::open_running("demo");
+  fake_world().events = {testing::node_lost("worker-1"), testing::node_ready("worker-1")};
+  EXPECT_NO_THROW(resize(session, 2));
+
+  Event begun = testing::node_ready("worker-3");
+  begun.name = "setup spark";
+  fake_world().events = {begun, testing::node_lost("worker-3")};
+  EXPECT_THROW(resize(session, 3), Error);
+}
+
+TEST_F(Launch, TheClusterMayHaveAnotherTimeThanTheLauncher) {
+  for (const double offset : {-600.0, 600.0}) {
+    testing::reset_fake_world();
+    fake_world().clock_offset = offset;
+    launch(options_);
+    auto session = Session::open_running("demo");
+    EXPECT_NO_THROW(resize(session, 4));
+    destroy("demo");
+  }
 }
 
 TEST_F(Launch, AResizeThatFailsTakesItsNewNodesAwayAgain) {
@@ -155,6 +202,15 @@ TEST_F(Launch, StopAsksTheAgentsFirstAndStartBringsTheSameNodes) {
   start(session);
   EXPECT_EQ(session.cluster().state, provider::State::kRunning);
   EXPECT_EQ(session.cluster().nodes.size(), 3u);
+}
+
+TEST_F(Launch, GoesOnOnlyWithALaunchThatBroke) {
+  options_.resume = true;
+  EXPECT_NE(launch_error().find("there is no launch of 'demo' to go on with"), std::string::npos);
+  testing::fake_world().clusters["demo"].state = provider::State::kCreating;
+  // Where a provider cleans up after its launches there is nothing to take over.
+  EXPECT_NE(launch_error().find("a launch of provider 'fake' cannot be gone on with"), std::string::npos);
+  EXPECT_EQ(testing::fake_world().clusters.count("demo"), 1u);
 }
 
 TEST_F(Launch, DestroyingWhatIsNotThereIsDone) {

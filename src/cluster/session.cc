@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/strings.h"
 
@@ -10,13 +11,13 @@ namespace kiln::cluster {
 
 namespace {
 
-// An agent on the same machine or in the same region answers in milliseconds; ten seconds cover a host that swaps.
-constexpr std::chrono::seconds kConnectTimeout{10};
-
+// The first is where commands go: one that was lost shall not be it.
 std::vector<std::string> names_with_role(const provider::Cluster& cluster, std::string_view role) {
   std::vector<std::string> names;
-  for (const auto& node : cluster.nodes) {
-    if (node.role == role) names.push_back(node.name);
+  for (const bool running : {true, false}) {
+    for (const auto& node : cluster.nodes) {
+      if (node.role == role && node.running == running) names.push_back(node.name);
+    }
   }
   return names;
 }
@@ -33,7 +34,14 @@ void throw_if_error(const Json& answer) {
 std::vector<provider::Cluster> list_clusters() {
   std::vector<provider::Cluster> clusters;
   for (const auto& entry : provider::providers()) {
-    for (auto& cluster : entry.make()->list()) clusters.push_back(std::move(cluster));
+    try {
+      for (auto& cluster : entry.make()->list()) clusters.push_back(std::move(cluster));
+    } catch (const Interrupted&) {
+      throw;
+    } catch (const Error& error) {
+      // Those elsewhere can be seen all the same.
+      say(fmt::format("clusters of provider '{}' are not shown: {}", entry.name, error.message()));
+    }
   }
   std::sort(clusters.begin(), clusters.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return clusters;
@@ -43,7 +51,9 @@ Session Session::open(const std::string& name) {
   config::check_cluster_name(name);
   for (const auto& entry : provider::providers()) {
     auto provider = entry.make();
-    if (auto cluster = provider->find(name)) return Session(std::move(provider), std::move(*cluster));
+    auto cluster =
+        with_context(fmt::format("looking for cluster '{}' of provider '{}'", name, entry.name), [&] { return provider->find(name); });
+    if (cluster) return Session(std::move(provider), std::move(*cluster));
   }
   std::vector<std::string> names;
   for (const auto& cluster : list_clusters()) names.push_back(cluster.name);
@@ -78,9 +88,10 @@ std::vector<std::string> Session::workers() const { return names_with_role(clust
 
 const provider::Node& Session::node(const std::string& name) const {
   std::vector<std::string> names;
+  // "master" is what people type when there is one.
+  if (const auto all = masters(); name == "master" && !all.empty()) return node(all.front());
   for (const auto& node : cluster_.nodes) {
-    // "master" is what people type when there is one.
-    if (node.name == name || (name == "master" && node.role == "master")) return node;
+    if (node.name == name) return node;
     names.push_back(node.name);
   }
   UsageError error(fmt::format("cluster '{}' has no node '{}'", cluster_.name, name));
@@ -89,13 +100,13 @@ const provider::Node& Session::node(const std::string& name) const {
   throw error;
 }
 
-Channel Session::request(const Json& request) {
+Channel Session::request(const Json& request, std::chrono::milliseconds patience) {
   const auto all = masters();
   if (all.empty()) fail("cluster '{}' has no master", cluster_.name);
   for (const auto& master : all) {
     try {
-      auto channel = Channel::as_client(provider_->connect(cluster_.name, master, config::kChannelPort, kConnectTimeout), cluster_.secret,
-                                        kConnectTimeout);
+      auto channel =
+          Channel::as_client(provider_->connect(cluster_.name, master, config::kChannelPort, patience), cluster_.secret, kConnectTime);
       channel.send(request);
       return channel;
     } catch (const Interrupted&) {

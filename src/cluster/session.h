@@ -2,6 +2,7 @@
 // agent.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,8 @@ namespace kiln::cluster {
 
 class Session {
  public:
+  // An agent on the same machine or in the same region answers in milliseconds; ten seconds cover a host that swaps.
+  static constexpr std::chrono::seconds kConnectTime{10};
   // UsageError, with the nearest name, when no provider has such a cluster.
   static Session open(const std::string& name);
   // As open(), and an Error with a hint when it does not run.
@@ -24,12 +27,14 @@ class Session {
   provider::Provider& provider() { return *provider_; }
   void refresh();  // asks the provider again
 
+  // By name; those that run come first.
   std::vector<std::string> masters() const;
   std::vector<std::string> workers() const;
   const provider::Node& node(const std::string& name) const;  // UsageError, with the nearest, when there is none
 
   // A channel to the agent that speaks for the cluster (the first master's that answers), with `request` sent.
-  Channel request(const Json& request);
+  // Machines that are still booting are waited for until `patience` is over.
+  Channel request(const Json& request, std::chrono::milliseconds patience = kConnectTime);
   // The one answer of a request that has just one. Error when the agent says {"error": …}.
   Json ask(const Json& request);
 

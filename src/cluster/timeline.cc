@@ -5,32 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/strings.h"
+
 namespace kiln::cluster {
 
 namespace {
-
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  for (const char letter : text) {
-    switch (letter) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += letter;
-    }
-  }
-  return escaped;
-}
 
 // "service spark.master" → "spark.master ready": how the step reads once it has ended.
 std::string in_words(const Step& step) {
@@ -98,15 +77,15 @@ std::string Timeline::to_html() const {
 
   std::string rows;
   for (const auto& lane : lanes) {
-    rows += fmt::format("<tr class=\"lane\"><th colspan=\"2\">{}</th></tr>\n", lane.empty() ? "launcher" : escape_html(lane));
+    rows += fmt::format("<tr class=\"lane\"><th colspan=\"2\">{}</th></tr>\n", lane.empty() ? "launcher" : escape_xml(lane));
     for (const auto& step : steps) {
       if (step.node != lane) continue;
       const double end = end_of(step, total_seconds);
       rows += fmt::format(
           "<tr><td class=\"name\">{}</td><td class=\"bars\"><div class=\"bar {}\" style=\"left:{:.2f}%;width:{:.2f}%\" "
           "title=\"{}: {:.2f} s to {:.2f} s{}\"></div><span class=\"time {}\" style=\"{}:{:.2f}%\">{:.2f} s</span></td></tr>\n",
-          escape_html(step.name), step.ok ? "ok" : "failed", 100 * step.start / total, 100 * (end - step.start) / total,
-          escape_html(step.name), step.start, end, step.text.empty() ? "" : "\n" + escape_html(step.text),
+          escape_xml(step.name), step.ok ? "ok" : "failed", 100 * step.start / total, 100 * (end - step.start) / total,
+          escape_xml(step.name), step.start, end, step.text.empty() ? "" : "\n" + escape_xml(step.text),
           // The figure stands behind its bar, or inside it where it would leave the page.
           end / total > 0.9 ? "inside" : "behind", end / total > 0.9 ? "right" : "left",
           end / total > 0.9 ? 100 - 100 * end / total : 100 * end / total, end - step.start);
@@ -141,7 +120,7 @@ td.bars {{ position: relative; border-left: 1px solid var(--line); padding: 0; h
 <tr class="axis"><td class="name">time since the start</td><td style="position:relative;height:1.5rem">{5}</td></tr>
 {2}</table></body></html>
 )",
-                     escape_html(title), total_seconds, rows, 100 * grid / total, steps.size(), ticks);
+                     escape_xml(title), total_seconds, rows, 100 * grid / total, steps.size(), ticks);
 }
 
 TimelineRecorder::TimelineRecorder(std::string title) {

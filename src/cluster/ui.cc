@@ -21,7 +21,7 @@ config::Values values_on(const Session& session, const bake::ImageModule& module
 
 }  // namespace
 
-std::vector<WebPage> open_web_pages(Session& session) {
+std::vector<WebPage> open_web_pages(Session& session, bool directly) {
   std::vector<WebPage> pages;
   for (const auto& module : session.modules()) {
     for (const auto& service : module.manifest.services) {
@@ -31,7 +31,8 @@ std::vector<WebPage> open_web_pages(Session& session) {
       const auto values = values_on(session, module, node);
       if (!config::is_enabled(config::expand(service.enabled, values))) continue;
       const std::string port = config::expand(service.ui->port, values);
-      const std::string address = session.provider().forward(session.cluster().name, node.name, std::stoi(port));
+      const std::string address =
+          directly ? node.name + ":" + port : session.provider().forward(session.cluster().name, node.name, std::stoi(port));
       const std::string name = module.manifest.name + "." + service.name;
       pages.push_back({service.ui->title.empty() ? name : service.ui->title, name, node.name, "http://" + address + service.ui->path});
     }

@@ -77,7 +77,7 @@ const std::vector<std::string>& bake_placeholders() {
 }
 
 const std::vector<std::string>& node_placeholders() {
-  static const std::vector<std::string> kNames = {"node", "address", "role", "cluster", "master", "module_dir"};
+  static const std::vector<std::string> kNames = {"node", "address", "role", "cluster", "master", "module_dir", "instance"};
   return kNames;
 }
 
@@ -89,6 +89,14 @@ bool is_enabled(const std::string& text) {
   Error error(fmt::format("{} is neither yes nor no", in_quotes(text)));
   error.set_hint("true, yes, on or 1; false, no, off, 0 or nothing");
   throw error;
+}
+
+int instance_count(const std::string& text) {
+  const bool number = !text.empty() && text.size() < 4 && text.find_first_not_of("0123456789") == std::string::npos;
+  const int count = number ? std::stoi(text) : 0;
+  if (count < 1 || count > kMaxInstances)
+    fail("instances of a service must be a number from 1 to {}, found {}", kMaxInstances, in_quotes(text));
+  return count;
 }
 
 std::string variable_name(const std::string& name) {

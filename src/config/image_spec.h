@@ -3,14 +3,19 @@
 //   name: spark
 //   summary: Apache Spark on Debian 13
 //   extends: base.yaml            # another spec, relative to this one: its base, modules and packages, ours on top
-//   base: {debian: trixie}        # or {ubuntu: noble}, {tarball: path, sha256: …, suite: …}; mirror: URL
+//   base: {debian: trixie}        # or {ubuntu: noble}, {tarball: path, sha256: …, suite: …}; mirror: URL; keyring: path
+//                                 # or {oci: registry.example/debian:13, suite: …}, with @sha256:… for that one and no other;
+//                                 # {oci: ./layout:tag}, {oci: image.tar}: a layout in a folder or a file, relative to this spec
 //   architecture: amd64           # or arm64; default: this machine's
-//   packages: [less, vim-tiny]    # beyond what the modules name
+//   packages: [less, vim-tiny]    # beyond what the modules name, by the base's own package manager;
+//                                 # or {debian: [vim-tiny], rpm: [vim-minimal]}: those of what the base has
 //   modules:                      # in any order; required ones are added
 //     - java
 //     - spark: {version: 4.1.1}
 //   warm: true                    # run the modules' warm.sh
 //   targets: [rootfs]
+//   disk: {free: 2G}             # of the targets disk and gce: room beside what is in it (default 512M), or the whole: {size: 8G}
+//   ami: {regions: all}           # of the target ami: ami_spec.h
 //   epoch: 1767225600             # SOURCE_DATE_EPOCH; default: fixed in kiln
 //
 // With `extends`: packages and modules are the other spec's, then ours (a module in both gets both's parameters, ours win); any
@@ -21,21 +26,35 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
+#include "config/ami_spec.h"
 #include "config/module.h"
 
 namespace kiln::config {
 
 struct BaseSpec {
-  enum class Kind { kDebian, kUbuntu, kTarball };
+  enum class Kind { kDebian, kUbuntu, kTarball, kOci };
   Kind kind = Kind::kDebian;
-  std::string suite;    // trixie, bookworm, noble …; a tarball's may be empty
+  std::string suite;    // trixie, bookworm, noble …; a tarball's or an OCI image's may be empty
   std::string mirror;   // empty: the tool's default
+  std::string keyring;  // absolute path of the keys that a suite's lists are signed with; empty: those that are installed
   std::string tarball;  // absolute path
   std::string sha256;
+  std::string oci;  // a reference, or an absolute path
+  std::string tag;  // of a path: which image of the layout; may be empty
+  // Whether what a base holds is known by its kind alone: its suite's facts, its package manager.
+  bool is_suite() const { return kind == Kind::kDebian || kind == Kind::kUbuntu; }
+};
+
+// How large a bootable disk is. Always whole GiB, since clouds count so.
+struct DiskSpec {
+  static constexpr std::int64_t kUnitBytes = std::int64_t{1} << 30;
+  std::int64_t size_bytes = 0;                        // the whole disk; 0: what is in it and `free_bytes`, rounded up
+  std::int64_t free_bytes = std::int64_t{512} << 20;  // room in the root file system
 };
 
 struct ModuleChoice {
@@ -50,11 +69,14 @@ struct ImageSpec {
   std::string summary;
   std::filesystem::path file;  // absolute
   BaseSpec base;
-  std::string architecture;  // amd64, arm64; default: this machine's
-  std::vector<std::string> packages;
+  std::string architecture;                                         // amd64, arm64; default: this machine's
+  std::vector<std::string> packages;                                // for any package manager
+  std::map<std::string, std::vector<std::string>> family_packages;  // for that of Debian's kind ("debian"), or of rpm's ("rpm")
   std::vector<ModuleChoice> modules;
   bool warm = true;
   std::vector<std::string> targets = {"rootfs"};
+  DiskSpec disk = {};
+  std::optional<AmiSpec> ami = {};
   std::int64_t epoch = 1767225600;  // 2026-01-01T00:00:00Z
 };
 
@@ -74,13 +96,15 @@ void check_module_choice(const ModuleChoice& choice, const Module& manifest);
 
 // What a distribution's suite brings by itself, for {java_version} and {python_version}: its newest Java with long-term support
 // that Spark runs on, and its python3. Throws UsageError for a suite that kiln does not know, with those it does.
-// Both are empty for a tarball that says no suite.
+// All are empty for a tarball or OCI image that says no suite.
 struct SuiteFacts {
   std::string java_version;
   std::string python_version;
+  std::string kernel = {};  // the package of the kernel for virtual machines, where that is not called as in Debian
 };
 SuiteFacts suite_facts(const BaseSpec& base);
-// bake_placeholders() and their values. What is not known (a tarball's suite) is left out, so that expand() names whoever needs it.
+// bake_placeholders() and their values. What is not known (the suite of a tarball or OCI image) is left out, so that expand() names whoever
+// needs it.
 Values builtin_values(const BaseSpec& base, const std::string& architecture);
 // This machine's: amd64 or arm64, or as uname calls it.
 std::string host_architecture();

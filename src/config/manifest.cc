@@ -5,14 +5,15 @@
 #include <map>
 
 #include "base/files.h"
+#include "base/strings.h"
 #include "config/names.h"
 
 namespace kiln::config {
 
 namespace {
 
-const std::vector<std::string> kManifestKeys = {"summary",  "requires", "after",    "params",  "network",
-                                                "packages", "sources",  "services", "commands"};
+const std::vector<std::string> kManifestKeys = {"summary",  "requires", "after",    "params",   "network",  "timeout",
+                                                "packages", "sources",  "services", "commands", "appliance"};
 const std::vector<std::string> kPackageFamilies = {"debian", "rpm"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
@@ -139,6 +140,28 @@ void check_word_name(const Value& at, std::string_view kind, const std::string& 
   if (!good) at.fail_at_key(fmt::format("{} is no {} name: a letter, then a-z, 0-9, '_' and '-'", in_quotes(name), kind));
 }
 
+namespace {
+
+struct PackageWords {
+  std::string name;
+  std::vector<std::string> architectures;  // empty: all
+};
+
+PackageWords split_package(const std::string& text) {
+  const auto bracket = text.find(" [");
+  if (bracket == std::string::npos || !text.ends_with(']')) return {text, {}};
+  return {text.substr(0, bracket), split(text.substr(bracket + 2, text.size() - bracket - 3), ' ')};
+}
+
+}  // namespace
+
+std::optional<std::string> package_on(const std::string& entry, const std::string& architecture) {
+  const PackageWords words = split_package(entry);
+  const auto& those = words.architectures;
+  if (!those.empty() && std::find(those.begin(), those.end(), architecture) == those.end()) return std::nullopt;
+  return words.name;
+}
+
 bool has_placeholder(const std::string& text) {
   for (std::size_t i = 0; (i = text.find('{', i)) != std::string::npos; i += 2) {
     if (text.compare(i, 2, "{{") != 0) return true;
@@ -147,8 +170,16 @@ bool has_placeholder(const std::string& text) {
 }
 
 std::string read_package_name(const Value& value, const ManifestContext* context) {
-  std::string name = value.as_string("a package's name");
-  if (context != nullptr) context->check_placeholders(value, name, false);
+  const std::string text = value.as_string("a package's name");
+  if (context != nullptr) context->check_placeholders(value, text, false);
+  const PackageWords words = split_package(text);
+  const std::string name = context != nullptr ? words.name : text;
+  if (context != nullptr) {
+    for (const auto& architecture : words.architectures) {
+      if (architecture != "amd64" && architecture != "arm64")
+        value.fail(in_quotes(text) + ": " + in_quotes(architecture) + " is no architecture", "amd64 or arm64");
+    }
+  }
   // They become arguments of the package manager: a leading '-' would be an option of it.
   static constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+._:=~/-";
   const std::string allowed = std::string(kLetters) + (context != nullptr ? "{}" : "");
@@ -156,7 +187,7 @@ std::string read_package_name(const Value& value, const ManifestContext* context
       name.find_first_not_of(allowed) != std::string::npos) {
     value.fail(in_quotes(name) + " is no package name", name.find(' ') != std::string::npos ? "write the packages as a list" : "");
   }
-  return name;
+  return text;
 }
 
 std::string read_parameter_text(const Value& value, const std::string& what) {
@@ -209,6 +240,12 @@ Module read_manifest(const std::string& name, const Value& root, Problems& probl
     if (const Value network = root["network"]; !network.is_null()) module.network = network.as_bool("'network'");
   });
   problems.attempt([&] {
+    const Value timeout = root["timeout"];
+    if (timeout.is_null()) return;
+    module.timeout = timeout.as_duration("'timeout'");
+    if (module.timeout.count() <= 0) timeout.fail("'timeout' must be longer than nothing");
+  });
+  problems.attempt([&] {
     const Value packages = root["packages"];
     if (!context.check_keys(packages, "'packages'", kPackageFamilies)) return;
     for (const auto& [family, names] : packages.as_map("'packages'")) {
@@ -226,6 +263,7 @@ Module read_manifest(const std::string& name, const Value& root, Problems& probl
       problems.attempt([&, &command = command, &value = value] { module.commands[command] = read_command(value, command, context); });
     }
   });
+  problems.attempt([&] { module.appliance = read_appliance(root["appliance"], context); });
   return module;
 }
 

@@ -48,6 +48,9 @@ void read_services(const Value& map, const ManifestContext& context, std::vector
 // Services of one module that wait for each other, and two that listen on one port of the same node.
 void check_service_graph(const Value& map, const ManifestContext& context, const std::vector<Service>& services);
 
+// `appliance:`, behind the parameters and services that it names.
+Appliance read_appliance(const Value& map, const ManifestContext& context);
+
 // Everything in one manifest; what is broken is left out where problems are collected.
 Module read_manifest(const std::string& name, const Value& root, Problems& problems);
 

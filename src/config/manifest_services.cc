@@ -14,7 +14,7 @@ namespace kiln::config {
 namespace {
 
 const std::vector<std::string> kServiceKeys = {"on",      "user",  "exec", "env",   "directory", "ports", "ui",
-                                               "enabled", "after", "gate", "ready", "restart",   "stop"};
+                                               "enabled", "after", "gate", "ready", "restart",   "stop",  "instances"};
 
 constexpr std::size_t kMaxServices = 100;
 
@@ -105,6 +105,12 @@ Ready read_ready(const Value& value, const ManifestContext& context) {
     if (!kind_key.empty()) given.fail_at_key(fmt::format("'ready' is either '{}' or '{}'", kind_key, key));
     kind_key = key;
     ready.kind = kind;
+    if (kind == Ready::Kind::kLog && given.is_list()) {
+      for (const auto& item : given.as_list("'log'"))
+        ready.target += (ready.target.empty() ? "" : "\n") + context.text(item, "'log'", true);
+      if (ready.target.empty()) given.fail("'log' is empty");
+      continue;
+    }
     ready.target = context.text(given, "'" + key + "'", true);
     if (kind == Ready::Kind::kHttp && !ready.target.starts_with("http://") && !ready.target.starts_with("{")) {
       given.fail(in_quotes(ready.target) + " is no http:// URL",
@@ -178,6 +184,10 @@ Service read_service(const Value& value, const std::string& name, const Manifest
     service.enabled = member.as_string("'enabled'");
     context.check_placeholders(member, service.enabled, true);
     if (!has_placeholder(service.enabled)) member.at_this_place([&] { is_enabled(service.enabled); });
+  });
+  part("instances", [&](const Value& member) {
+    service.instances = context.text(member, "'instances'", true);
+    if (!has_placeholder(service.instances)) member.at_this_place([&] { instance_count(service.instances); });
   });
   part("after", [&](const Value& member) { service.after = read_service_names(member, "after"); });
   part("gate", [&](const Value& member) { service.gate = read_service_names(member, "gate"); });

@@ -18,11 +18,11 @@ struct KindRule {
 
 const std::vector<KindRule>& kind_rules() {
   using Kind = SourceLocation::Kind;
-  static const std::vector<KindRule> kRules = {{"url", Kind::kUrl, {"sha256", "sha512"}},
-                                               {"pypi", Kind::kPypi, {"sdist"}},
+  static const std::vector<KindRule> kRules = {{"url", Kind::kUrl, {"sha256", "sha512", "unpack"}},
+                                               {"pypi", Kind::kPypi, {"sdist", "unpack"}},
                                                {"maven", Kind::kMaven, {"transitive"}},
                                                {"git", Kind::kGit, {"ref"}},
-                                               {"file", Kind::kFile, {"sha256", "sha512"}}};
+                                               {"file", Kind::kFile, {"sha256", "sha512", "unpack"}}};
   return kRules;
 }
 
@@ -86,6 +86,8 @@ void check_item(const Value& value, SourceLocation::Kind kind, const std::string
       return check_git_url(value, text);
     case SourceLocation::Kind::kFile:
       return check_module_path(value, text);
+    case SourceLocation::Kind::kOci:
+      return;  // a base's, not a module's
   }
 }
 
@@ -160,7 +162,17 @@ SourceLocation read_location(const Value& value, const std::string& what, const 
   }
   if (const Value sdist = value["sdist"]; !sdist.is_null()) location.sdist = sdist.as_bool("'sdist'");
   if (const Value transitive = value["transitive"]; !transitive.is_null()) location.transitive = transitive.as_bool("'transitive'");
+  if (const Value unpack = value["unpack"]; !unpack.is_null()) {
+    location.unpack = unpack.as_bool("'unpack'");
+    if (location.unpack && location.what.size() > 1) unpack.fail("several files are not unpacked", "name each as a source of its own");
+  }
   return location;
+}
+
+// init.sh gets one or the other, and does not know from where.
+void check_unpacking(const Value& value, const std::string& what, const std::vector<SourceLocation>& mirrors) {
+  const bool all = std::all_of(mirrors.begin(), mirrors.end(), [&](const auto& mirror) { return mirror.unpack == mirrors[0].unpack; });
+  if (!all) value.fail(what + " is to be unpacked from some of its locations, and not from others", "`unpack: true` at each of them");
 }
 
 }  // namespace
@@ -180,6 +192,7 @@ void read_sources(const Value& map, const ManifestContext& context, std::vector<
         context.problems.attempt([&] { source.mirrors.push_back(read_location(location, what, context)); });
       }
       if (value.is_list() && value.as_list(what).empty()) value.fail(what + " is an empty list");
+      check_unpacking(value, what, source.mirrors);
       sources.push_back(std::move(source));
     });
   }

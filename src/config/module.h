@@ -1,6 +1,7 @@
 // A module's manifest (docs/modules.md) as a plain struct, from YAML or from the JSON that travels inside images.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -19,24 +20,27 @@ struct Parameter {
 
 // One place a source can come from.
 struct SourceLocation {
-  enum class Kind { kUrl, kPypi, kMaven, kGit, kFile };
+  enum class Kind { kUrl, kPypi, kMaven, kGit, kFile, kOci };  // kOci: of a base only (bake/source_oci.cc)
   Kind kind = Kind::kUrl;
   std::vector<std::string> what;  // url; requirement(s) "name==version"; coordinate(s) g:a:v; git url; path
-  std::string sha256, sha512;     // url, file
+  std::string sha256, sha512;     // url, file; the first also of an oci image that a lock names
   std::string ref;                // git: branch, tag or commit
   bool sdist = false;             // pypi: the source distribution
   bool transitive = true;         // maven
+  bool unpack = false;            // url, pypi, file: an archive that init.sh gets unpacked
 };
 
 struct SourceSpec {
   std::string name;
-  std::vector<SourceLocation> mirrors;  // tried in order
+  std::vector<SourceLocation> mirrors;  // tried in order; they are all to be unpacked, or none
+  bool unpack() const { return !mirrors.empty() && mirrors[0].unpack; }
 };
 
 struct Ready {
   enum class Kind { kStarted, kHttp, kTcp, kExec, kLog };
   Kind kind = Kind::kStarted;
-  std::string target;         // http: URL; tcp: port or host:port; exec: command; log: text that a line of the service's output contains
+  std::string target;  // http: URL; tcp: port or host:port; exec: command; log: text that a line of the service's output contains (several:
+                       // a line each)
   std::string contains;       // http: the body must contain it
   int timeout_seconds = 120;  // from the service's start; then it has failed
 };
@@ -54,6 +58,7 @@ struct Service {
   };
   std::optional<Page> ui;
   std::string enabled = "true";
+  std::string instances = "1";     // how many of it a node runs; see make_plan() for how they differ
   std::vector<std::string> after;  // service names, as written ("master" or "spark.master")
   std::vector<std::string> gate;
   Ready ready;
@@ -66,6 +71,8 @@ struct Service {
 const std::vector<std::string>& service_roles();
 const std::vector<std::string>& restart_policies();
 const std::vector<std::string>& stop_signals();
+// More daemons of one kind than a node could use.
+inline constexpr int kMaxInstances = 64;
 // A day: whoever waits longer for a service waits for ever.
 inline constexpr int kMaxServiceSeconds = 86400;
 
@@ -76,6 +83,31 @@ struct NodeCommand {
   std::string doc;
 };
 
+// Compiling a big system from source on two processors takes about an hour; a script that takes twice as long hangs.
+inline constexpr std::chrono::hours kDefaultScriptTimeout{2};
+
+// What an image does when a container engine simply runs it, told by environment variables: see src/node/appliance.h.
+struct Appliance {
+  struct Switch {
+    std::string service;
+    std::string variable;                // turns it on or off; empty: none does
+    bool on = true;                      // when the variable is not there
+    std::string if_given, unless_given;  // a parameter: `on` only if it was given, or only if not
+    std::vector<std::string> needs;      // services, one of which must be on too
+  };
+  struct Setting {
+    std::string param;
+    std::string variable;
+    std::vector<std::string> options;  // -c, --cores
+    std::string kind = "text";
+    std::string prefix;  // what the value must begin with
+  };
+  std::vector<Switch> services;
+  std::vector<Setting> params;
+};
+// What a setting's `kind` may be: text; number, from 1; size, as Java has it: 512m, 2g.
+const std::vector<std::string>& setting_kinds();
+
 struct Module {
   std::string name;
   std::string summary;
@@ -83,10 +115,12 @@ struct Module {
   std::vector<std::string> after;
   std::map<std::string, Parameter> params;
   bool network = false;
-  std::map<std::string, std::vector<std::string>> packages;  // "debian", "rpm"
+  std::chrono::seconds timeout = kDefaultScriptTimeout;      // of init.sh and of warm.sh
+  std::map<std::string, std::vector<std::string>> packages;  // "debian", "rpm"; each for package_on()
   std::vector<SourceSpec> sources;
   std::vector<Service> services;
   std::map<std::string, NodeCommand> commands;
+  Appliance appliance;
   std::filesystem::path folder;  // where it was read from; empty when from JSON
 };
 
@@ -105,6 +139,10 @@ std::vector<ConfigError> find_module_problems(const std::filesystem::path& folde
 Json module_to_json(const Module& module);
 Module module_from_json(const Json& json);  // Error naming the member
 
+// An entry of `packages:` is "NAME", or "NAME [ARCHITECTURE …]" as in Debian's control files (deb-src-control(5), "Build-Depends"): gives
+// the name, or nothing where the package is not for that architecture.
+std::optional<std::string> package_on(const std::string& entry, const std::string& architecture);
+
 using Values = std::map<std::string, std::string>;
 // Replaces {name} by its value, {{ and }} by braces. Error for a name that has no value ("unknown placeholder '{x}' in '…'").
 std::string expand(const std::string& text, const Values& values);
@@ -115,6 +153,8 @@ const std::vector<std::string>& bake_placeholders();
 const std::vector<std::string>& node_placeholders();
 // true, yes, on, 1 → true; false, no, off, 0, "" → false; else Error.
 bool is_enabled(const std::string& text);
+// "4" → 4; Error for what is no number from 1 to kMaxInstances.
+int instance_count(const std::string& text);
 
 // "worker_memory" → "WORKER_MEMORY": the end of KILN_PARAM_… and KILN_SOURCE_….
 std::string variable_name(const std::string& name);

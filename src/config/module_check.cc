@@ -14,7 +14,7 @@ namespace kiln::config {
 
 namespace {
 
-constexpr const char* kScripts[] = {"init.sh", "setup.sh", "warm.sh", "test.sh", "run.sh"};
+constexpr const char* kScripts[] = {"init.sh", "setup.sh", "warm.sh", "test.sh", "run.sh", "drain.sh", "busy.sh"};
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 

@@ -1,5 +1,6 @@
 // Modules as the JSON inside images: what the agent and the launcher read instead of YAML.
 #include <algorithm>
+#include <limits>
 
 #include "config/json_reader.h"
 #include "config/module.h"
@@ -63,6 +64,7 @@ Json location_to_json(const SourceLocation& location) {
   put(json, "ref", location.ref);
   put(json, "sdist", location.sdist);
   put(json, "transitive", location.transitive, true);
+  put(json, "unpack", location.unpack);
   return json;
 }
 
@@ -75,6 +77,7 @@ SourceLocation location_from_json(JsonReader& reader) {
   location.ref = reader.text_or("ref", {});
   location.sdist = reader.flag_or("sdist", false);
   location.transitive = reader.flag_or("transitive", true);
+  location.unpack = reader.flag_or("unpack", false);
   reader.only_read_members();
   return location;
 }
@@ -106,6 +109,7 @@ Json service_to_json(const Service& service) {
   put(json, "ports", service.ports);
   if (service.ui) json["ui"] = {{"port", service.ui->port}, {"path", service.ui->path}, {"title", service.ui->title}};
   put(json, "enabled", service.enabled, kDefaults.enabled);
+  put(json, "instances", service.instances, kDefaults.instances);
   put(json, "after", service.after);
   put(json, "gate", service.gate);
   json["ready"] = ready_to_json(service.ready);
@@ -129,6 +133,7 @@ Service service_from_json(JsonReader& reader) {
     page.only_read_members();
   }
   service.enabled = reader.text_or("enabled", service.enabled);
+  service.instances = reader.text_or("instances", service.instances);
   service.after = reader.texts("after");
   service.gate = reader.texts("gate");
   if (reader.has("ready")) service.ready = ready_from_json(reader.object("ready"));
@@ -143,7 +148,49 @@ Service service_from_json(JsonReader& reader) {
   return service;
 }
 
+Json appliance_to_json(const Appliance& appliance) {
+  Json json = Json::object();
+  for (const auto& entry : appliance.services) {
+    Json service = {{"service", entry.service}};
+    put(service, "variable", entry.variable);
+    put(service, "on", entry.on, true);
+    put(service, "if", entry.if_given);
+    put(service, "unless", entry.unless_given);
+    put(service, "needs", entry.needs);
+    json["services"].push_back(std::move(service));
+  }
+  for (const auto& entry : appliance.params) {
+    Json setting = {{"param", entry.param}, {"kind", entry.kind}};
+    put(setting, "variable", entry.variable);
+    put(setting, "options", entry.options);
+    put(setting, "prefix", entry.prefix);
+    json["params"].push_back(std::move(setting));
+  }
+  return json;
+}
+
+Appliance appliance_from_json(JsonReader reader) {
+  Appliance appliance;
+  for (auto& service : reader.objects("services")) {
+    appliance.services.push_back({service.text("service"), service.text_or("variable", {}), service.flag_or("on", true),
+                                  service.text_or("if", {}), service.text_or("unless", {}), service.texts("needs")});
+    service.only_read_members();
+  }
+  for (auto& setting : reader.objects("params")) {
+    appliance.params.push_back({setting.text("param"), setting.text_or("variable", {}), setting.texts("options"),
+                                read_word(setting, "kind", "text", setting_kinds()), setting.text_or("prefix", {})});
+    setting.only_read_members();
+  }
+  reader.only_read_members();
+  return appliance;
+}
+
 }  // namespace
+
+const std::vector<std::string>& setting_kinds() {
+  static const std::vector<std::string> kWords = {"text", "number", "size"};
+  return kWords;
+}
 
 const std::vector<std::string>& service_roles() {
   static const std::vector<std::string> kWords = {"master", "worker", "all"};
@@ -166,6 +213,7 @@ Json module_to_json(const Module& module) {
   put(json, "after", module.after);
   for (const auto& [name, parameter] : module.params) json["params"][name] = {{"default", parameter.default_value}, {"doc", parameter.doc}};
   put(json, "network", module.network);
+  if (module.timeout != kDefaultScriptTimeout) json["timeout"] = module.timeout.count();
   put(json, "packages", module.packages);
   for (const auto& source : module.sources) {
     Json mirrors = Json::array();
@@ -176,6 +224,7 @@ Json module_to_json(const Module& module) {
   for (const auto& [name, command] : module.commands) {
     json["commands"][name] = {{"exec", command.exec}, {"user", command.user}, {"doc", command.doc}};
   }
+  put(json, "appliance", appliance_to_json(module.appliance), Json::object());
   return json;
 }
 
@@ -191,6 +240,8 @@ Module module_from_json(const Json& json) {
     parameter.only_read_members();
   }
   module.network = reader.flag_or("network", false);
+  constexpr std::int64_t kDefault = std::chrono::seconds(kDefaultScriptTimeout).count();
+  module.timeout = std::chrono::seconds(reader.integer_or("timeout", kDefault, 1, std::numeric_limits<std::int32_t>::max()));
   if (reader.has("packages")) {
     JsonReader packages = reader.object("packages");
     for (const auto& [family, names] : json.at("packages").items()) module.packages[family] = packages.texts(family);
@@ -207,6 +258,7 @@ Module module_from_json(const Json& json) {
     module.commands[name] = {command.text("exec"), command.text_or("user", "root"), command.text_or("doc", {})};
     command.only_read_members();
   }
+  if (reader.has("appliance")) module.appliance = appliance_from_json(reader.object("appliance"));
   reader.only_read_members();
   return module;
 }

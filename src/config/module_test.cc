@@ -29,8 +29,10 @@ sources:
   spark:
     - pypi: "pyspark=={version}"
       sdist: true
+      unpack: true
     - url: "https://example.org/spark-{version}.tgz"
       sha256: ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef0123456789
+      unpack: true
   jars: {maven: ["org.eclipse.jdt:ecj:3.40.0"], transitive: false}
   wheels: {pypi: ["numpy==2.2.6", "pyarrow[x]==1!2.0+cpu"]}
   tool: {git: "https://example.org/tool.git", ref: v1.2}
@@ -49,10 +51,17 @@ services:
     ready: {http: "http://{node}:8080/json/", contains: '"ALIVE"', timeout: 2m}
     restart: on-failure
     stop: {signal: SIGINT, timeout: 30}
-  worker: {on: worker, exec: daemon worker, gate: master, ready: {log: registered}}
+  worker: {on: worker, exec: daemon worker, gate: master, ready: {log: [registered, standing by]}}
   other: {exec: "x {{ \"{node}\" }}", ready: {tcp: "{address}:80"}, after: spark.worker}
 commands:
   submit: {exec: /opt/spark/kiln/submit, user: spark, doc: runs an application}
+appliance:
+  params:
+    version: {variable: SPARK_VERSION, options: [-v, --version], kind: number, prefix: "4"}
+    nothing: {options: -n}
+  services:
+    master: {variable: START_MASTER, unless: nothing}
+    worker: {variable: START_WORKER, default: false, if: nothing, needs: [master, other]}
 )yaml";
 
 TEST(Module, reads_a_manifest_with_every_key) {
@@ -72,7 +81,7 @@ TEST(Module, reads_a_manifest_with_every_key) {
   const auto& spark = module.sources[0].mirrors;
   ASSERT_EQ(spark.size(), 2u);
   EXPECT_EQ(spark[0].kind, SourceLocation::Kind::kPypi);
-  EXPECT_TRUE(spark[0].sdist);
+  EXPECT_TRUE(spark[0].sdist && spark[0].unpack);
   EXPECT_EQ(spark[1].sha256, "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789");
   EXPECT_FALSE(module.sources[1].mirrors[0].transitive);
   EXPECT_EQ(module.sources[2].mirrors[0].what.size(), 2u);
@@ -93,7 +102,16 @@ TEST(Module, reads_a_manifest_with_every_key) {
   EXPECT_EQ(master.stop_timeout_seconds, 30);
   EXPECT_EQ(module.services[1].gate, std::vector<std::string>{"master"});
   EXPECT_EQ(module.services[1].ready.kind, Ready::Kind::kLog);
+  EXPECT_EQ(module.services[1].ready.target, "registered\nstanding by");
   EXPECT_EQ(module.commands.at("submit").user, "spark");
+  ASSERT_EQ(module.appliance.params.size(), 2u);
+  EXPECT_EQ(module.appliance.params[0].options, (std::vector<std::string>{"-v", "--version"}));
+  EXPECT_EQ(module.appliance.params[0].kind, "number");
+  EXPECT_EQ(module.appliance.params[1].options, std::vector<std::string>{"-n"});
+  ASSERT_EQ(module.appliance.services.size(), 2u);
+  EXPECT_EQ(module.appliance.services[0].unless_given, "nothing");
+  EXPECT_FALSE(module.appliance.services[1].on);
+  EXPECT_EQ(module.appliance.services[1].needs, (std::vector<std::string>{"master", "other"}));
 }
 
 TEST(Module, comes_back_from_json_as_it_went) {
@@ -135,6 +153,13 @@ services:
   d: {exec: x, on: master, ports: {rpc: 90}}
   e: {exec: x, on: worker, ports: {rpc: 90}}
 )"));
+}
+
+TEST(Module, a_package_may_be_for_some_architectures_only) {
+  EXPECT_EQ(package_on("grub-efi-{arch}-bin", "arm64"), "grub-efi-{arch}-bin");
+  EXPECT_EQ(package_on("grub-pc-bin [amd64]", "amd64"), "grub-pc-bin");
+  EXPECT_EQ(package_on("grub-pc-bin [amd64]", "arm64"), std::nullopt);
+  EXPECT_EQ(package_on("less [amd64 arm64]", "arm64"), "less");
 }
 
 TEST(Expand, puts_values_in_and_halves_doubled_braces) {

@@ -45,6 +45,14 @@ void check_free_name(std::string_view kind, std::string_view name) {
   }
 }
 
+void check_short_name(std::string_view kind, std::string_view name) {
+  bool good = !name.empty() && name.size() <= 32 && is_lower(name[0]) && name.back() != '-';
+  for (const char letter : name) good = good && (is_lower(letter) || is_digit(letter) || letter == '-');
+  if (!good) {
+    refuse_name(kind, name, "1 to 32 of a-z, 0-9 and '-', starting with a letter, not ending in '-'", near_name(name, "-", 32, true));
+  }
+}
+
 [[noreturn]] void refuse(std::string_view what, std::string_view text, std::string_view why, std::string hint) {
   UsageError error(fmt::format("{} cannot be {}: {}", what, in_quotes(text), why));
   error.set_hint(std::move(hint));
@@ -59,14 +67,8 @@ std::string_view without_blanks(std::string_view text) {
 
 }  // namespace
 
-void check_cluster_name(std::string_view name) {
-  bool good = !name.empty() && name.size() <= 32 && is_lower(name[0]) && name.back() != '-';
-  for (const char letter : name) good = good && (is_lower(letter) || is_digit(letter) || letter == '-');
-  if (!good) {
-    refuse_name("cluster", name, "1 to 32 of a-z, 0-9 and '-', starting with a letter, not ending in '-'", near_name(name, "-", 32, true));
-  }
-}
-
+void check_cluster_name(std::string_view name) { check_short_name("cluster", name); }
+void check_network_name(std::string_view name) { check_short_name("network", name); }
 void check_image_name(std::string_view name) { check_free_name("image", name); }
 
 void check_module_name(std::string_view name) { check_free_name("module", name); }

@@ -10,6 +10,8 @@ namespace kiln::config {
 
 // Clusters: 1–32 of a-z 0-9 -, starting with a letter, not ending in '-' (they become host names and cloud tags).
 void check_cluster_name(std::string_view name);
+// Networks: the same rule.
+void check_network_name(std::string_view name);
 // Images and modules: 1–64 of a-z 0-9 . _ -, starting with a letter or digit.
 void check_image_name(std::string_view name);
 void check_module_name(std::string_view name);

@@ -14,8 +14,8 @@ namespace kiln::config {
 namespace {
 
 constexpr int kVersion = 1;
-// EC2 gives 16 KiB; the local provider's holds every node of a cluster (some 100 bytes each).
-constexpr std::size_t kMaxDocumentBytes = 4 << 20;
+// More than any cloud starts for one cluster; names stay short.
+constexpr int kMaxNumber = 999999;
 
 const std::vector<std::string>& node_roles() {
   static const std::vector<std::string> kRoles = {"master", "worker"};
@@ -51,9 +51,10 @@ std::vector<NodeEntry> read_nodes(JsonReader& reader) {
   std::vector<NodeEntry> nodes;
   std::set<std::string> names;
   for (auto& entry : reader.objects("nodes")) {
-    NodeEntry node{entry.text("name"), read_role(entry), entry.text("address")};
+    NodeEntry node{entry.text("name"), read_role(entry), entry.text_or("address", "")};
     check_node_name(entry, "name", node.name);
-    check_address(entry, "address", node.address);
+    // Of several masters of a cloud the first ones start before the others have addresses: those report to them.
+    if (!node.address.empty() || node.role != "master") check_address(entry, "address", node.address);
     if (!names.insert(node.name).second) entry.fail("name", in_quotes(node.name) + " is there twice");
     entry.only_read_members();
     nodes.push_back(std::move(node));
@@ -78,6 +79,43 @@ std::vector<NodeDocument::ModuleParams> read_modules(JsonReader& reader) {
   return modules;
 }
 
+// They become files of one line each, and one whole file.
+NodeDocument::Ssh read_ssh(JsonReader reader) {
+  NodeDocument::Ssh ssh{reader.text("host_key"), reader.texts("authorized_keys")};
+  if (!ssh.host_key.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n")) reader.fail("host_key", "is no private key of OpenSSH's");
+  for (const auto& key : ssh.authorized_keys) {
+    const bool is_one = key.starts_with("ssh-") || key.starts_with("ecdsa-") || key.starts_with("sk-");
+    if (!is_one || key.find_first_of("\r\n") != std::string::npos) reader.fail("authorized_keys", "must be public keys of SSH");
+  }
+  reader.only_read_members();
+  return ssh;
+}
+
+// "prod-worker-0012" → 12; nothing without a number at the end.
+std::optional<std::int64_t> number_at_end(const std::string& name) {
+  const auto last = name.find_last_not_of("0123456789");
+  const std::string digits = last == std::string::npos ? name : name.substr(last + 1);
+  if (digits.empty() || digits.size() > 6) return {};
+  return std::stoi(digits);
+}
+
+std::string read_node(JsonReader& reader, const std::string& role, int first_number, const MachineFacts& machine) {
+  std::string name = reader.text_or("node", "");
+  if (!reader.has("node")) {
+    auto number = machine.launch_index;
+    if (number) *number += first_number;
+    if (!number) number = number_at_end(machine.name);
+    if (!number) {
+      const bool asked = !machine.id.empty();
+      reader.fail("node", asked ? "is missing, and the machine has no number to make a name of" : "is missing",
+                  asked ? "give the node a name, or the machine one that ends in a number" : "");
+    }
+    name = fmt::format("{}-{}", role, *number);
+  }
+  check_node_name(reader, "node", name);
+  return name;
+}
+
 }  // namespace
 
 Json node_document_to_json(const NodeDocument& document) {
@@ -86,20 +124,27 @@ Json node_document_to_json(const NodeDocument& document) {
   for (const auto& module : document.modules) modules.push_back({{"name", module.name}, {"params", module.params}});
   Json json = {{"kiln", kVersion},
                {"cluster", document.cluster},
-               {"node", document.node},
                {"role", document.role},
-               {"address", document.address},
                {"nodes", nodes},
                {"modules", modules},
                {"cpus", document.cpus},
                {"memory_bytes", document.memory_bytes},
                {"secret", document.secret},
                {"channel_port", document.channel_port}};
+  if (!document.node.empty()) json["node"] = document.node;
+  if (!document.address.empty()) json["address"] = document.address;
+  if (document.first_number != 1) json["first_number"] = document.first_number;
   if (document.lease_until) json["lease_until"] = *document.lease_until;
+  if (document.idle) json["idle_seconds"] = document.idle->count();
+  if (document.power_off) json["power_off"] = true;
+  if (document.spot) json["spot"] = true;
+  if (document.swap_bytes != 0) json["swap_bytes"] = document.swap_bytes;
+  if (!document.user_data.empty()) json["user_data"] = document.user_data;
+  if (document.ssh) json["ssh"] = {{"host_key", document.ssh->host_key}, {"authorized_keys", document.ssh->authorized_keys}};
   return json;
 }
 
-NodeDocument node_document_from_json(const Json& json) {
+NodeDocument node_document_from_json(const Json& json, const MachineFacts& machine) {
   JsonReader reader(json, "node document");
   if (!reader.has("kiln")) reader.fail("kiln", "is missing");
   if (const auto version = reader.integer_or("kiln", 0, 0, INT64_MAX); version != kVersion) {
@@ -113,10 +158,10 @@ NodeDocument node_document_from_json(const Json& json) {
   } catch (const UsageError& error) {
     reader.fail("cluster", "is wrong: " + error.message());
   }
-  document.node = reader.text("node");
-  check_node_name(reader, "node", document.node);
   document.role = read_role(reader);
-  document.address = reader.text("address");
+  document.first_number = static_cast<int>(reader.integer_or("first_number", 1, 0, kMaxNumber));
+  document.node = read_node(reader, document.role, document.first_number, machine);
+  document.address = machine.address.empty() ? reader.text("address") : reader.text_or("address", machine.address);
   check_address(reader, "address", document.address);
   document.nodes = read_nodes(reader);
   document.modules = read_modules(reader);
@@ -127,11 +172,17 @@ NodeDocument node_document_from_json(const Json& json) {
   if (!is_secret(document.secret)) reader.fail("secret", "must be 64 hex digits (0-9, a-f)");
   document.channel_port = static_cast<int>(reader.integer_or("channel_port", kChannelPort, 1, 65535));
   if (reader.has("lease_until")) document.lease_until = reader.integer_or("lease_until", 0, 0, INT64_MAX);
+  if (reader.has("idle_seconds")) document.idle = std::chrono::seconds(reader.integer_or("idle_seconds", 0, 1, INT32_MAX));
+  document.power_off = reader.flag_or("power_off", false);
+  document.spot = reader.flag_or("spot", machine.spot);
+  document.swap_bytes = reader.integer_or("swap_bytes", 0, 0, INT64_MAX);
+  document.user_data = reader.text_or("user_data", "");
+  if (reader.has("ssh")) document.ssh = read_ssh(reader.object("ssh"));
   reader.only_read_members();
   return document;
 }
 
-NodeDocument parse_node_document(const std::string& text) {
+NodeDocument parse_node_document(const std::string& text, const MachineFacts& machine) {
   if (text.size() > kMaxDocumentBytes) fail("node document: {} bytes are more than the {} it may have", text.size(), kMaxDocumentBytes);
   Json json;
   try {
@@ -142,7 +193,7 @@ NodeDocument parse_node_document(const std::string& text) {
   } catch (const Json::exception&) {
     fail("node document: it holds a number that is too large");
   }
-  return node_document_from_json(json);
+  return node_document_from_json(json, machine);
 }
 
 }  // namespace kiln::config

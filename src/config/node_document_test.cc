@@ -57,6 +57,77 @@ TEST(NodeDocument, fits_user_data_when_only_the_masters_are_named) {
   EXPECT_LT(node_document_to_json(document).dump().size(), 4096u);
 }
 
+// One document for all machines of a launch.
+Json document_without_a_name() {
+  Json json = node_document_to_json(full_document());
+  json.erase("node");
+  json.erase("address");
+  return json;
+}
+
+TEST(NodeDocument, a_machine_fills_in_its_name_and_address) {
+  Json json = document_without_a_name();
+  const auto third = node_document_from_json(json, {"i-3", "", "10.0.0.9", 2});
+  EXPECT_EQ(third.node, "worker-3");
+  EXPECT_EQ(third.address, "10.0.0.9");
+  // A later launch goes on where the first one ended.
+  json["first_number"] = 5;
+  EXPECT_EQ(node_document_from_json(json, {"i-3", "", "10.0.0.9", 2}).node, "worker-7");
+  // Where machines have names and no places, the number stands at their names' ends.
+  EXPECT_EQ(node_document_from_json(json, {"123", "demo-worker-0012", "10.0.0.9", {}}).node, "worker-12");
+  // What the document says goes.
+  json["node"] = "alpha";
+  json["address"] = "10.0.0.1";
+  const auto named = node_document_from_json(json, {"i-3", "", "10.0.0.9", 2});
+  EXPECT_EQ(named.node, "alpha");
+  EXPECT_EQ(named.address, "10.0.0.1");
+}
+
+TEST(NodeDocument, a_machine_tells_whether_it_is_on_the_spot_market) {
+  MachineFacts machine{"i-3", "", "10.0.0.9", 2};
+  EXPECT_FALSE(node_document_from_json(document_without_a_name(), machine).spot);
+  machine.spot = true;
+  const auto document = node_document_from_json(document_without_a_name(), machine);
+  EXPECT_TRUE(document.spot);
+  EXPECT_TRUE(node_document_from_json(node_document_to_json(document)).spot);
+}
+
+TEST(NodeDocument, what_no_machine_fills_in_is_missing) {
+  const auto said = [](const Json& json, const MachineFacts& machine) -> std::string {
+    try {
+      node_document_from_json(json, machine);
+      return "nothing";
+    } catch (const Error& error) {
+      return error.message();
+    }
+  };
+  const Json json = document_without_a_name();
+  EXPECT_EQ(said(json, {}), "node document: 'node' is missing");
+  EXPECT_EQ(said(json, {"1", "worker", "10.0.0.9", {}}),
+            "node document: 'node' is missing, and the machine has no number to make a name of");
+  EXPECT_EQ(said(json, {"1", "", "", 0}), "node document: 'address' is missing");
+  EXPECT_EQ(said(json, {"1", "", "here", 0}), "node document: 'address' must be an IP address, found 'here'");
+}
+
+TEST(NodeDocument, is_written_without_what_machines_fill_in) {
+  NodeDocument document = full_document();
+  document.node.clear();
+  document.address.clear();
+  document.first_number = 3;
+  const auto back = node_document_from_json(node_document_to_json(document), {"i-1", "", "10.0.0.9", 0});
+  EXPECT_EQ(back.node, "worker-3");
+  EXPECT_EQ(back.address, "10.0.0.9");
+}
+
+// Of several masters of a cloud the first starts before the others have addresses.
+TEST(NodeDocument, may_name_masters_that_have_no_address_yet) {
+  NodeDocument document = full_document();
+  document.nodes = {{"master-1", "master", ""}, {"master-2", "master", "10.0.0.2"}};
+  EXPECT_EQ(node_document_from_json(node_document_to_json(document)).nodes, document.nodes);
+  document.nodes.push_back({"worker-1", "worker", ""});
+  EXPECT_THROW(node_document_from_json(node_document_to_json(document)), Error);
+}
+
 struct BadMember {
   const char* pointer;  // what is set
   Json value;           // null: removed
@@ -85,6 +156,7 @@ TEST(NodeDocument, names_the_member_that_is_wrong) {
       {"/nodes/0/ip", "x", "'nodes[0].ip' is unknown"},
       {"/modules/0/params/worker_memory", 1, "'modules[0].params.worker_memory' must be text, found a number"},
       {"/modules/0/name", "Spark", "'modules[0].name' is wrong"},
+      {"/first_number", -1, "'first_number' must be 0 to"},
       {"/cpus", "two", "'cpus' must be a number, found text"},
       {"/cpus", -1, "'cpus' must be 0 to"},
       {"/memory_bytes", 1.5, "'memory_bytes' must be a whole number"},
@@ -128,6 +200,41 @@ TEST(NodeDocument, broken_json_is_told_without_its_text) {
       EXPECT_TRUE(error.message().starts_with("node document")) << error.what();
       EXPECT_EQ(error.message().find("hunter2"), std::string::npos);
     }
+  }
+}
+
+TEST(NodeDocument, TellsAMachineItsEndAndItsKeys) {
+  const Json plain = {{"kiln", 1},        {"cluster", "demo"},     {"node", "worker-1"},
+                      {"role", "worker"}, {"address", "10.0.0.2"}, {"secret", std::string(64, 'a')}};
+  EXPECT_FALSE(node_document_from_json(plain).power_off);
+  EXPECT_FALSE(node_document_from_json(plain).ssh);
+  EXPECT_FALSE(node_document_from_json(plain).idle);
+  Json json = plain;
+  json["power_off"] = true;
+  json["idle_seconds"] = 1800;
+  json["swap_bytes"] = 4LL << 30;
+  json["user_data"] = "#!/bin/sh\n";
+  json["ssh"] = {{"host_key", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n"},
+                 {"authorized_keys", {"ssh-ed25519 AAAA", "ecdsa-sha2-nistp256 AAAA me"}}};
+  const NodeDocument document = node_document_from_json(json);
+  EXPECT_TRUE(document.power_off);
+  EXPECT_EQ(document.idle->count(), 1800);
+  EXPECT_EQ(document.swap_bytes, 4LL << 30);
+  EXPECT_EQ(document.user_data, "#!/bin/sh\n");
+  for (const char* member : {"idle_seconds", "swap_bytes", "user_data"}) EXPECT_EQ(node_document_to_json(document)[member], json[member]);
+  ASSERT_TRUE(document.ssh);
+  EXPECT_EQ(document.ssh->authorized_keys.size(), 2u);
+  EXPECT_EQ(node_document_to_json(document)["ssh"], json["ssh"]);
+  for (const char* bad : {"AAAA", "ssh-ed25519 AAAA\nssh-ed25519 BBBB", ""}) {
+    json["ssh"]["authorized_keys"][1] = bad;
+    EXPECT_THROW(node_document_from_json(json), Error) << bad;
+  }
+  json["ssh"] = {{"host_key", "hunter2"}, {"authorized_keys", Json::array()}};
+  try {
+    node_document_from_json(json);
+    ADD_FAILURE() << "was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message().find("hunter2"), std::string::npos) << "a secret was shown";
   }
 }
 

@@ -203,9 +203,10 @@ TEST_F(Search, image_specs_are_found_by_name_or_path) {
 TEST(ClusterSpec, reads_a_spec_with_every_key_and_comes_back_from_json) {
   TemporaryFolder folder;
   make_folder(folder.path() / "deploy");
+  write_file_atomically(folder.path() / "prepare.sh", "#!/bin/sh\necho ready\n");
   write_file_atomically(folder.path() / "cluster.yaml", R"(
 name: demo
-on: local
+on: aws
 image: ./spark.yaml
 masters: 3
 workers: 0
@@ -213,6 +214,9 @@ node: {cpus: 1.5, memory: 2g}
 master: {memory: 512m}
 modules: [extra, {spark: {worker_memory: 1g}}]
 ttl: 1d12h
+idle: 45m
+swap: 4g
+user_data: prepare.sh
 deploy_root: ./deploy
 )");
   const ClusterSpec spec = load_cluster_spec(folder.path() / "cluster.yaml");
@@ -226,6 +230,9 @@ deploy_root: ./deploy
   EXPECT_EQ(spec.master->memory_bytes, 512LL << 20);
   EXPECT_EQ(spec.modules[1].params.at("worker_memory"), "1g");
   EXPECT_EQ(spec.ttl->count(), 129600);
+  EXPECT_EQ(spec.idle->count(), 2700);
+  EXPECT_EQ(spec.swap_bytes, 4LL << 30);
+  EXPECT_EQ(spec.user_data, "#!/bin/sh\necho ready\n");
   EXPECT_EQ(*spec.deploy_root, folder.path() / "deploy");
 
   const Json json = cluster_spec_to_json(spec);
@@ -240,6 +247,34 @@ TEST(ClusterSpec, all_but_the_name_has_defaults) {
   spec.name = "demo";
   EXPECT_NO_THROW(check_cluster_spec(spec));
   EXPECT_EQ(cluster_spec_to_json(cluster_spec_from_json(cluster_spec_to_json(spec))), cluster_spec_to_json(spec));
+}
+
+TEST(ImageSpec, reads_what_amis_are_wanted_and_comes_back_from_json) {
+  const ImageSpec spec = parse_image_spec("images/x.yaml", R"(
+name: x
+base: {debian: trixie}
+ami:
+  regions: [us-east-1, us-gov-west-1]
+  profiles: [default, gov]
+  virtualization: [hvm, paravirtual]
+  boot_modes: [legacy-bios, uefi-preferred]
+  kms_key: {us-east-1: "arn:aws:kms:us-east-1:123456789012:key/1"}
+  launch_permissions: {accounts: ["012345678901"]}
+  tags: {team: data}
+  deprecate_after: 90d
+  fast_snapshot_restore: [us-east-1a]
+)");
+  ASSERT_TRUE(spec.ami);
+  EXPECT_FALSE(spec.ami->all_regions);
+  EXPECT_EQ(spec.ami->regions, (std::vector<std::string>{"us-east-1", "us-gov-west-1"}));
+  EXPECT_TRUE(spec.ami->encrypted);
+  EXPECT_EQ(spec.ami->accounts, std::vector<std::string>{"012345678901"});
+  EXPECT_EQ(spec.ami->deprecate_after, std::chrono::hours(24 * 90));
+  EXPECT_EQ(image_spec_to_json(image_spec_from_json(image_spec_to_json(spec))), image_spec_to_json(spec));
+  const ImageSpec all = parse_image_spec("images/x.yaml", "name: x\nbase: {debian: trixie}\nami: {regions: all}\n");
+  EXPECT_TRUE(all.ami->all_regions);
+  EXPECT_EQ(image_spec_to_json(image_spec_from_json(image_spec_to_json(all))), image_spec_to_json(all));
+  EXPECT_FALSE(parse_image_spec("images/x.yaml", "name: x\nbase: {debian: trixie}\n").ami);
 }
 
 TEST(ClusterSpec, values_from_options_are_checked_too) {

@@ -21,8 +21,9 @@ struct Suite {
 const std::vector<Suite>& suites() {
   static const std::vector<Suite> kSuites = {{BaseSpec::Kind::kDebian, "trixie", {"21", "3.13"}},
                                              {BaseSpec::Kind::kDebian, "bookworm", {"17", "3.11"}},
-                                             {BaseSpec::Kind::kUbuntu, "noble", {"21", "3.12"}},
-                                             {BaseSpec::Kind::kUbuntu, "jammy", {"17", "3.10"}}};
+                                             {BaseSpec::Kind::kUbuntu, "noble", {"21", "3.12", "linux-image-virtual"}},
+                                             {BaseSpec::Kind::kUbuntu, "jammy", {"17", "3.10", "linux-image-virtual"}},
+                                             {BaseSpec::Kind::kOci, "al2023", {"21", "3.11"}}};
   return kSuites;
 }
 
@@ -34,6 +35,8 @@ const char* kind_name(BaseSpec::Kind kind) {
       return "ubuntu";
     case BaseSpec::Kind::kTarball:
       return "tarball";
+    case BaseSpec::Kind::kOci:
+      return "oci";
   }
   return "?";
 }
@@ -41,7 +44,7 @@ const char* kind_name(BaseSpec::Kind kind) {
 }  // namespace
 
 SuiteFacts suite_facts(const BaseSpec& base) {
-  const bool any_kind = base.kind == BaseSpec::Kind::kTarball;
+  const bool any_kind = !base.is_suite();
   if (any_kind && base.suite.empty()) return {};
   std::vector<std::string> known;
   std::string hint;

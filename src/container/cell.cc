@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/interrupt.h"
+#include "base/process.h"
 #include "container/cell_protocol.h"
 #include "container/line_socket.h"
 
@@ -75,16 +76,12 @@ Launched launch(const std::string& job, const Json& arguments, CellOptions& opti
   theirs.close();
   options.pass_fds.clear();
   launched.socket = std::move(ours);
-  launched.socket.send({{"job", job}, {"arguments", arguments}, {"network", options.network_namespace}, {"die", options.die_with_parent}});
+  launched.socket.send({{"job", job},
+                        {"arguments", arguments},
+                        {"network", options.network_namespace},
+                        {"architecture", options.architecture},
+                        {"die", options.die_with_parent}});
   return launched;
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return 0;
-  }
-  return status;
 }
 
 std::string how_it_ended(int status) {
@@ -101,13 +98,13 @@ Json follow(const std::string& job, Launched& cell, pid_t* process) {
       message = cell.socket.receive({}, true);
     } catch (...) {
       cell.socket.shut_down();
-      wait_for(cell.first);
+      wait_for_child(cell.first);
       throw;
     }
     if (!message) {
       const bool by_user = interrupted();
       cell.socket.shut_down();  // the cell's first process ends it, and itself when all inside is gone
-      const int status = wait_for(cell.first);
+      const int status = wait_for_child(cell.first);
       if (by_user) throw Interrupted();
       fail("the cell for '{}' ended without an answer ({})", job, how_it_ended(status));
     }
@@ -116,10 +113,10 @@ Json follow(const std::string& job, Launched& cell, pid_t* process) {
     } else if (message->contains("pid")) {
       if (process != nullptr) *process = message->at("pid").get<pid_t>();
     } else if (message->contains("error")) {
-      wait_for(cell.first);
+      wait_for_child(cell.first);
       throw_error(message->at("error"));
     } else if (message->contains("done")) {
-      wait_for(cell.first);
+      wait_for_child(cell.first);
       if (process != nullptr) fail("the cell for '{}' ended before it was ready", job);
       return message->at("done");
     } else if (message->contains("ready")) {
@@ -172,7 +169,7 @@ StartedCell start_cell(const std::string& job, const Json& arguments, CellOption
     throw;
   }
   if (lives_on) {
-    wait_for(cell.first);
+    wait_for_child(cell.first);
   } else {
     // Kept open until we end: that is what the cell watches.
     static std::mutex lock;

@@ -23,6 +23,7 @@ namespace kiln::container {
 
 struct CellOptions {
   bool network_namespace = false;  // else the host's network
+  std::string architecture = {};   // programs of this one run inside (container/foreign.h); empty or the machine's own: nothing to do
   bool die_with_parent = true;     // false: lives on (a cluster's cell); it is then a session leader with standard output in `log_file`
   std::string log_file;            // standard output and error are appended to it; empty: the owner's
   std::vector<Fd> pass_fds;        // become descriptors 3, 4, … inside

@@ -20,8 +20,10 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process.h"
 #include "container/cell.h"
 #include "container/cell_protocol.h"
+#include "container/foreign.h"
 #include "container/line_socket.h"
 #include "container/userns.h"
 
@@ -94,6 +96,7 @@ void set_up_mounts() {
   try {
     set_up_mounts();
     if (order.at("network").get<bool>()) bring_loopback_up();
+    if (const std::string architecture = order.value("architecture", ""); is_foreign(architecture)) run_foreign_programs(architecture);
     const auto found = jobs().find(order.at("job").get<std::string>());
     if (found == jobs().end()) fail("there is no cell job '{}' in this program", order.at("job").get<std::string>());
     add_sink(self.sink);
@@ -114,13 +117,6 @@ void set_up_mounts() {
   ::_exit(0);
 }
 
-int wait_for(pid_t child) {
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
 // Until the job's process ends; kills it when the owner hangs up. waitpid() returns only after the whole PID namespace is gone.
 [[noreturn]] void watch(pid_t child, const LineSocket& socket) {
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
@@ -128,7 +124,7 @@ int wait_for(pid_t child) {
   while (::poll(polled, 2, -1) < 0 && errno == EINTR) {
   }
   if (polled[1].revents == 0) ::kill(child, SIGKILL);
-  ::_exit(wait_for(child));
+  ::_exit(exit_code_of(wait_for_child(child)));
 }
 
 [[noreturn]] void be_cell(LineSocket socket) {
@@ -139,7 +135,11 @@ int wait_for(pid_t child) {
     // What cells make are roots of machines: with a careful user's 077 nobody but root could enter them.
     ::umask(022);
     if (!dies && ::chdir("/") != 0) fail("cannot go to '/': {}", errno_text(errno));
-    if (::geteuid() != 0) enter_user_namespace();
+    const bool foreign = is_foreign(order->value("architecture", ""));
+    if (::geteuid() != 0)
+      enter_user_namespace();
+    else if (foreign && !is_rootless())
+      enter_own_user_namespace();
     int flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
     if (order->at("network").get<bool>()) flags |= CLONE_NEWNET;
     if (::unshare(flags) != 0) {

@@ -93,14 +93,9 @@ class Collector : public EventSink {
 // How many processes of ours are inside the PID namespace of cell jobs called `job`.
 int processes_of(const std::string& job) {
   int count = 0;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::optional<std::string> command;
-    try {
-      command = read_file_if_there(entry.path() / "cmdline");
-    } catch (const Error&) {
-      // It ended between being opened and being read.
-    }
-    if (command && command->find("__cell") != std::string::npos && command->find(job) != std::string::npos) ++count;
+  for (const auto& process : list_folder("/proc")) {
+    const std::string command = read_file_if_there(process / "cmdline").value_or("");  // it may end meanwhile
+    if (command.find("__cell") != std::string::npos && command.find(job) != std::string::npos) ++count;
   }
   return count;
 }

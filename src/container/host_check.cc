@@ -191,6 +191,10 @@ std::vector<Check> look(bool also_try) {
   checks.push_back(
       check_program("slirp4netns", "slirp4netns", "without it nodes on this machine reach each other, but not the network", false));
   checks.push_back(check_program("nft", "nftables", "without it nodes on this machine reach each other, but not the network", false));
+  for (const auto& [program, package] :
+       {std::pair{"mke2fs", "e2fsprogs"}, {"sfdisk", "fdisk"}, {"mkfs.vfat", "dosfstools"}, {"mcopy", "mtools"}})
+    checks.push_back(check_program(program, package, "bootable disks are made by it", false));
+  checks.push_back(check_program("qemu-img", "qemu-utils", "disks as qcow2, vmdk, vhd and vhdx are made by it", false));
   checks.push_back(check_tun());
   checks.push_back(check_limits());
   checks.push_back(check_disk());

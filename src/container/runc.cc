@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process.h"
 #include "base/strings.h"
 #include "container/cell.h"
 
@@ -59,6 +60,32 @@ std::string complaint_in(const std::filesystem::path& log) {
     if (entry.is_object() && entry.value("level", "") == "error") complaint = entry.value("msg", complaint);
   }
   return complaint;
+}
+
+struct SpawnActions {
+  SpawnActions() { ::posix_spawn_file_actions_init(&actions); }
+  ~SpawnActions() { ::posix_spawn_file_actions_destroy(&actions); }
+  SpawnActions(const SpawnActions&) = delete;
+  SpawnActions& operator=(const SpawnActions&) = delete;
+  posix_spawn_file_actions_t actions;
+};
+
+// Starts runc and waits for it: its wait status. Not base's run(), which waits for the end of its pipes:
+// a container would hold them open.
+int spawn_runc(std::vector<std::string> argv, const SpawnActions& actions) {
+  const auto program = find_program("runc");
+  if (!program) {
+    Error error("cannot start a container: runc is not installed");
+    error.set_hint("sudo apt-get install runc");
+    throw error;
+  }
+  std::vector<char*> arguments;
+  for (auto& word : argv) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t runc = 0;
+  const int error = ::posix_spawn(&runc, program->c_str(), &actions.actions, nullptr, arguments.data(), environ);
+  if (error != 0) fail("cannot start '{}': {}", *program, errno_text(error));
+  return wait_for_child(runc);
 }
 
 }  // namespace
@@ -140,34 +167,15 @@ ProcessResult run_container(const ContainerSpec& spec, const std::filesystem::pa
   return run(runc_command({"run", "--bundle", bundle.native(), spec.id}), options);
 }
 
-pid_t start_container(const ContainerSpec& spec, const std::filesystem::path& bundle, const std::filesystem::path& log_file) {
+namespace {
+
+// `runc run --detach` with standard input and output as `actions` say, which the container inherits: its process id.
+pid_t start_detached(const ContainerSpec& spec, const std::filesystem::path& bundle, const SpawnActions& actions) {
   write_bundle(spec, bundle);
   const std::filesystem::path log = bundle / "runc.log", pid_file = bundle / "pid";
   std::vector<std::string> argv = runc_command({"run", "--detach", "--bundle", bundle.native(), "--pid-file", pid_file.native(), spec.id});
   argv.insert(argv.begin() + 1, {"--log", log.native(), "--log-format", "json"});
-  const auto program = find_program("runc");
-  if (!program) {
-    Error error("cannot start a container: runc is not installed");
-    error.set_hint("sudo apt-get install runc");
-    throw error;
-  }
-
-  // Not base's run(): that waits for the end of its pipes, and the container would hold them open.
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, 1, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  ::posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  std::vector<char*> arguments;
-  for (auto& word : argv) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t runc = 0;
-  const int error = ::posix_spawn(&runc, program->c_str(), &actions, nullptr, arguments.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) fail("cannot start '{}': {}", *program, errno_text(error));
-  int status = 0;
-  while (::waitpid(runc, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = spawn_runc(std::move(argv), actions);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail("cannot start the container '{}': {}", spec.id, complaint_in(log));
 
   const std::string text = read_file(pid_file);
@@ -175,6 +183,25 @@ pid_t start_container(const ContainerSpec& spec, const std::filesystem::path& bu
   std::from_chars(text.data(), text.data() + text.size(), process);
   if (process <= 0) fail("cannot start the container '{}': runc wrote no process id to '{}'", spec.id, pid_file.native());
   return process;
+}
+
+}  // namespace
+
+int run_container_on(const ContainerSpec& spec, const std::filesystem::path& bundle, const std::array<int, 3>& standard_fds) {
+  // Detached, as a runc that stays puts pipes between; the cell, PID 1, inherits the container's process when runc ends.
+  SpawnActions actions;
+  for (int number = 0; number < 3; ++number) ::posix_spawn_file_actions_adddup2(&actions.actions, standard_fds[number], number);
+  const int status = wait_for_child(start_detached(spec, bundle, actions));
+  remove_container(spec.id);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+pid_t start_container(const ContainerSpec& spec, const std::filesystem::path& bundle, const std::filesystem::path& log_file) {
+  SpawnActions actions;
+  ::posix_spawn_file_actions_addopen(&actions.actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&actions.actions, 1, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  ::posix_spawn_file_actions_adddup2(&actions.actions, 1, 2);
+  return start_detached(spec, bundle, actions);
 }
 
 void remove_container(const std::string& id) {

@@ -1,6 +1,7 @@
 // Containers by runc, inside a cell: the OCI bundle's config.json from a short description.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -38,6 +39,10 @@ Json runc_config(const ContainerSpec& spec);
 
 // `runc run` in the foreground with output to `options`; returns when the container's process ends.
 ProcessResult run_container(const ContainerSpec& spec, const std::filesystem::path& bundle, const ProcessOptions& options = {});
+
+// The same with these descriptors, which may be a terminal, as its standard input, output and error. Its exit code. Only for PID 1 of a
+// cell.
+int run_container_on(const ContainerSpec& spec, const std::filesystem::path& bundle, const std::array<int, 3>& standard_fds);
 
 // `runc run --detach`: the container's process id in the cell; output goes to `log_file`.
 pid_t start_container(const ContainerSpec& spec, const std::filesystem::path& bundle, const std::filesystem::path& log_file);

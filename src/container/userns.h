@@ -27,4 +27,8 @@ std::string user_name();
 // Error with the command that mends it when the user has none or the kernel says no.
 void enter_user_namespace();
 
+// For root: a user namespace in which all ids are what they are outside. It holds what a user namespace can have of its own
+// (binfmt_misc), and lacks what only the machine's root may.
+void enter_own_user_namespace();
+
 }  // namespace kiln::container

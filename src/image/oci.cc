@@ -9,15 +9,14 @@
 #include "base/json.h"
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "image/disk_formats.h"
 #include "image/tar_writer.h"
+#include "oci/manifest.h"
 
 namespace kiln::image {
 
 namespace {
 
-constexpr const char* kManifestType = "application/vnd.oci.image.manifest.v1+json";
-constexpr const char* kConfigType = "application/vnd.oci.image.config.v1+json";
-constexpr const char* kIndexType = "application/vnd.oci.image.index.v1+json";
 constexpr const char* kLayoutText = "{\"imageLayoutVersion\": \"1.0.0\"}\n";
 
 // RFC 3339, as the OCI spec wants times.
@@ -44,9 +43,43 @@ Json annotations(const bake::Image& image) {
   return all;
 }
 
+// The ports of what a container by itself may run: `docker run -P` publishes them.
+Json exposed_ports(const bake::Image& image) {
+  Json ports = Json::object();
+  for (const auto& module : image.modules) {
+    for (const auto& service : module.manifest.services) {
+      const auto& switches = module.manifest.appliance.services;
+      if (std::none_of(switches.begin(), switches.end(), [&](const auto& entry) { return entry.service == service.name; })) continue;
+      for (const auto& [name, port] : service.ports)
+        if (port.find_first_not_of("0123456789") == std::string::npos) ports[port + "/tcp"] = Json::object();
+    }
+  }
+  return ports;
+}
+
+// The image's record as it is the same wherever and whenever it was baked.
+std::string record_text(const bake::Image& image) {
+  Json record = image.to_json();
+  record.erase("created");
+  record.erase("spec_file");
+  for (auto& layer : record["layers"]) {
+    layer.erase("created");
+    layer.erase("seconds");
+  }
+  if (record["spec"].is_object() && record["spec"].contains("base")) {
+    for (const char* key : {"tarball", "oci"}) {
+      const std::string place = record["spec"]["base"].value(key, "");
+      if (place.starts_with('/')) record["spec"]["base"][key] = "./" + fs::path(place).filename().native();
+    }
+  }
+  return record.dump();
+}
+
 // Without a command of its own the image is a Spark appliance, told by its environment what to be; the agent is its first process.
 std::string config_text(const bake::Image& image, const std::vector<OciLayer>& layers) {
   const std::string created = time_text(image.spec.value("epoch", std::int64_t{0}));
+  Json labels = annotations(image);
+  labels[kRecordLabel] = record_text(image);
   Json diff_ids = Json::array(), history = Json::array();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     diff_ids.push_back(layers[i].diff_id);
@@ -57,10 +90,10 @@ std::string config_text(const bake::Image& image, const std::vector<OciLayer>& l
                        {"os", "linux"},
                        {"config",
                         {{"Env", {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}},
-                         {"Entrypoint", {"/usr/lib/kiln/kiln-node"}},
-                         {"Cmd", {"run"}},
+                         {"Entrypoint", {"/usr/lib/kiln/kiln-node", "appliance"}},
+                         {"ExposedPorts", exposed_ports(image)},
                          {"StopSignal", "SIGTERM"},
-                         {"Labels", annotations(image)}}},
+                         {"Labels", labels}}},
                        {"rootfs", {{"type", "layers"}, {"diff_ids", diff_ids}}},
                        {"history", history}};
   return config.dump();
@@ -106,7 +139,7 @@ std::string docker_manifest(const std::vector<OciImage>& images, const std::stri
   for (const auto& image : images) {
     Json layers = Json::array();
     for (const auto& layer : image.layers) layers.push_back(blob_path(layer.blob.digest));
-    all.push_back({{"Config", blob_path(image.config.digest)}, {"RepoTags", {reference}}, {"Layers", layers}});
+    all.push_back({{"Config", blob_path(image.config.digest)}, {"RepoTags", Json::array({reference})}, {"Layers", layers}});
   }
   return all.dump();
 }
@@ -125,15 +158,15 @@ OciImage make_oci_image(const bake::Store& store, const bake::Image& image, Comp
   result.layers.resize(image.layers.size());
   parallel_for(image.layers.size(), jobs,
                [&](std::size_t index) { result.layers[index] = make_oci_layer(store, image.layers[index], compression); });
-  result.config = add_text_blob(store, kConfigType, config_text(image, result.layers));
+  result.config = add_text_blob(store, oci::kConfigType, config_text(image, result.layers));
   Json layers = Json::array();
   for (const auto& layer : result.layers) layers.push_back(descriptor(layer.blob));
   const Json manifest = {{"schemaVersion", 2},
-                         {"mediaType", kManifestType},
+                         {"mediaType", oci::kManifestType},
                          {"config", descriptor(result.config)},
                          {"layers", layers},
                          {"annotations", annotations(image)}};
-  result.manifest = add_text_blob(store, kManifestType, manifest.dump());
+  result.manifest = add_text_blob(store, oci::kManifestType, manifest.dump());
   return result;
 }
 
@@ -147,17 +180,13 @@ OciIndex make_oci_index(const bake::Store& store, std::vector<OciImage> images) 
     entry["platform"] = platform(images[i]);
     manifests.push_back(std::move(entry));
   }
-  const Json index = {{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", manifests}};
-  return {add_text_blob(store, kIndexType, index.dump()), std::move(images)};
+  const Json index = {{"schemaVersion", 2}, {"mediaType", oci::kIndexType}, {"manifests", manifests}};
+  return {add_text_blob(store, oci::kIndexType, index.dump()), std::move(images)};
 }
 
-void write_layout(const bake::Store& store, const std::vector<OciImage>& images, const std::string& reference, const fs::path& folder) {
-  const bool there = fs::exists(folder / "oci-layout");
-  if (fs::exists(folder) && !there && !fs::is_empty(folder)) {
-    UsageError error(fmt::format("'{}' is there, and is no OCI layout", folder.native()));
-    error.set_hint("name a folder that is not there yet, or an OCI layout to add the image to");
-    throw error;
-  }
+namespace {
+
+void copy_blobs(const bake::Store& store, const std::vector<OciImage>& images, const fs::path& folder) {
   for (const auto& digest : digests_of(store, images)) {
     const fs::path from = blob_file(store, digest), to = folder / blob_path(digest);
     std::error_code error;
@@ -167,12 +196,15 @@ void write_layout(const bake::Store& store, const std::vector<OciImage>& images,
     fs::remove(to, error);
     fs::create_hard_link(from, to, error);
     if (!error) continue;
-    fs::copy_file(from, to.native() + ".part", fs::copy_options::overwrite_existing);
-    fs::rename(to.native() + ".part", to);
+    copy_file_in_one_step(from, to);
   }
+}
+
+// index.json with the image in place of an earlier one of that name, and oci-layout.
+void finish_layout(const bake::Store& store, const std::vector<OciImage>& images, const std::string& reference, const fs::path& folder) {
   const Json root = root_descriptor(store, images, reference);
   Json manifests = Json::array();
-  if (there) {
+  if (fs::exists(folder / "oci-layout")) {
     const Json before = Json::parse(read_file(folder / "index.json"), nullptr, false);
     if (!before.is_object()) fail("'{}' is no JSON", (folder / "index.json").native());
     for (const auto& entry : before.value("manifests", Json::array())) {
@@ -182,9 +214,33 @@ void write_layout(const bake::Store& store, const std::vector<OciImage>& images,
   }
   manifests.push_back(root);
   write_file_atomically(folder / "index.json",
-                        Json{{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", manifests}}.dump(1) + "\n");
+                        Json{{"schemaVersion", 2}, {"mediaType", oci::kIndexType}, {"manifests", manifests}}.dump(1) + "\n");
   // Last: by this file a layout is known.
   write_file_atomically(folder / "oci-layout", kLayoutText);
+}
+
+}  // namespace
+
+void write_layout(const bake::Store& store, const std::vector<OciImage>& images, const std::string& reference, const fs::path& folder) {
+  const bool there = fs::exists(folder / "oci-layout"), was_there = fs::exists(folder);
+  if (was_there && !there && !fs::is_empty(folder)) {
+    UsageError error(fmt::format("'{}' is there, and is no OCI layout", folder.native()));
+    error.set_hint("name a folder that is not there yet, or an OCI layout to add the image to");
+    throw error;
+  }
+  // What cannot be finished is taken away again, but for whole blobs in a layout of somebody's.
+  std::error_code ignored;
+  try {
+    copy_blobs(store, images, folder);
+    finish_layout(store, images, reference, folder);
+  } catch (...) {
+    if (!there) {
+      fs::remove_all(folder / "blobs", ignored);
+      fs::remove(folder / "index.json", ignored);
+      if (!was_there) fs::remove(folder, ignored);
+    }
+    throw;
+  }
 }
 
 void write_archive(const bake::Store& store, const std::vector<OciImage>& images, const std::string& reference, std::int64_t epoch,
@@ -200,7 +256,8 @@ void write_archive(const bake::Store& store, const std::vector<OciImage>& images
     tar.add_text("oci-layout", kLayoutText, epoch);
     Json root = root_descriptor(store, images, tagged);
     root["annotations"]["io.containerd.image.name"] = tagged;
-    tar.add_text("index.json", Json{{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", {root}}}.dump(), epoch);
+    tar.add_text("index.json", Json{{"schemaVersion", 2}, {"mediaType", oci::kIndexType}, {"manifests", Json::array({root})}}.dump(),
+                 epoch);
     tar.add_text("manifest.json", docker_manifest(images, tagged), epoch);
     tar.add_folder("blobs", epoch);
     tar.add_folder("blobs/sha256", epoch);

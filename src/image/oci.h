@@ -19,6 +19,9 @@ struct OciImage {
 // Makes the blobs that are not there, `jobs` layers at the same time. The same image gives the same digests anywhere.
 OciImage make_oci_image(const bake::Store& store, const bake::Image& image, Compression compression, std::size_t jobs);
 
+// The label of an image's config that holds what kiln knows of it: `kiln image import` makes the image of it again.
+inline constexpr const char* kRecordLabel = "io.kiln.image.record";
+
 // What an index needs to name an image of one architecture among several.
 struct OciIndex {
   Blob index;

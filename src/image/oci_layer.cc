@@ -13,7 +13,7 @@ namespace kiln::image {
 namespace {
 
 // Counts how kiln makes blobs of layers: another number, and all are made anew.
-constexpr int kBlobFormat = 1;
+constexpr int kBlobFormat = 3;
 
 // Runs as root of the files' namespace, which for an ordinary user no process outside of a cell is.
 Json layer_job(const Json& arguments) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bake/store.h"
+#include "oci/manifest.h"
 
 namespace kiln::image {
 
@@ -17,12 +18,7 @@ enum class Compression { kGzip, kZstd };
 Compression parse_compression(const std::string& what, const std::string& text);
 std::string compression_name(Compression compression);
 
-// A blob as a descriptor names it (OCI image spec, descriptor.md).
-struct Blob {
-  std::string media_type;
-  std::string digest;  // "sha256:HEX"
-  std::int64_t size_bytes = 0;
-};
+using Blob = oci::Descriptor;
 
 struct OciLayer {
   Blob blob;

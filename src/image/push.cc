@@ -20,7 +20,9 @@ constexpr std::size_t kAtATime = 4;
 PushResult push_image(const bake::Store& store, const std::vector<OciImage>& images, const Reference& reference,
                       const RegistryOptions& options) {
   if (!reference.digest.empty()) fail_usage("'{}': an image is pushed to a tag, its digest comes of what is in it", reference.text());
-  Registry registry(reference, options);
+  RegistryOptions both = options;
+  both.actions = "pull,push";
+  oci::Registry registry(reference, both);
   std::map<std::string, std::int64_t> blobs;  // by digest: two layers may be the same
   for (const auto& image : images) {
     blobs[image.config.digest] = image.config.size_bytes;

@@ -5,9 +5,13 @@
 #include <vector>
 
 #include "image/oci.h"
-#include "image/registry.h"
+#include "oci/registry.h"
 
 namespace kiln::image {
+
+using config::parse_reference;
+using config::Reference;
+using oci::RegistryOptions;
 
 struct PushResult {
   std::string digest;                 // of the manifest, or of the index when there are several images

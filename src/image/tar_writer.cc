@@ -10,11 +10,13 @@
 #include <cerrno>
 #include <exception>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/files.h"
+#include "image/gzip_writer.h"
 
 namespace kiln::image {
 
@@ -59,10 +61,6 @@ Writer open_writer(Sink& sink, int (*format)(archive*), const std::string& filte
   check(format(writer.get()), writer.get(), sink, "an archive");
   if (!filter.empty()) {
     check(archive_write_add_filter_by_name(writer.get(), filter.c_str()), writer.get(), sink, filter);
-    if (filter == "gzip") {
-      archive_write_set_filter_option(writer.get(), "gzip", "timestamp", nullptr);
-      archive_write_set_filter_option(writer.get(), "gzip", "compression-level", "4");
-    }
     if (filter == "zstd") archive_write_set_filter_option(writer.get(), "zstd", "compression-level", "3");
   }
   constexpr int kBlockBytes = 1 << 16;
@@ -125,11 +123,16 @@ struct Compressor::State {
   Sink sink;
   std::string filter;
   Writer writer;
+  std::optional<GzipWriter> gzip;
   State(std::string name, ByteSink bytes) : sink{std::move(bytes), nullptr}, filter(std::move(name)) {}
 };
 
 Compressor::Compressor(const std::string& filter, ByteSink sink) : state_(std::make_unique<State>(filter, std::move(sink))) {
   if (filter.empty()) return;
+  if (filter == "gzip") {
+    state_->gzip.emplace(state_->sink.sink);
+    return;
+  }
   state_->writer = open_writer(state_->sink, archive_write_set_format_raw, filter);
   const Entry entry(archive_entry_new());
   archive_entry_set_filetype(entry.get(), AE_IFREG);
@@ -139,12 +142,14 @@ Compressor::Compressor(const std::string& filter, ByteSink sink) : state_(std::m
 Compressor::~Compressor() = default;
 
 void Compressor::write(std::string_view bytes) {
+  if (state_->gzip) return state_->gzip->write(bytes);
   if (!state_->writer) return state_->sink.sink(bytes);
   if (archive_write_data(state_->writer.get(), bytes.data(), bytes.size()) != static_cast<la_ssize_t>(bytes.size()))
     check(ARCHIVE_FATAL, state_->writer.get(), state_->sink, state_->filter);
 }
 
 void Compressor::finish() {
+  if (state_->gzip) state_->gzip->finish();
   if (state_->writer) check(archive_write_close(state_->writer.get()), state_->writer.get(), state_->sink, state_->filter);
 }
 

@@ -1,16 +1,31 @@
 // What an image can be made into, from its layers. A target is one entry of the table in targets.cc.
 #pragma once
 
+#include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "bake/bake.h"
+#include "config/ami_spec.h"
+#include "config/reference.h"
+#include "image/early_work.h"
 #include "image/oci.h"
+#include "oci/registry.h"
 
 namespace kiln::image {
 
 struct TargetOptions {
   Compression compression = Compression::kGzip;
-  std::size_t jobs = 0;  // 0: one a processor
+  std::size_t jobs = 0;                           // 0: one a processor
+  bake::BakeOptions bake = {};                    // for what a target adds to the image
+  std::optional<config::Reference> push_to = {};  // where the target oci is sent as soon as it is made
+  oci::RegistryOptions registry = {};
+  config::AmiSpec ami = {};             // of the target ami
+  std::filesystem::path ami_list = {};  // the folder of its list
+  EarlyWork* early = nullptr;           // what was begun during the bake
+  double started = 0;                   // Unix time; what was made since then is new. 0: since the target's own start
 };
 
 struct TargetOutcome {
@@ -19,15 +34,20 @@ struct TargetOutcome {
   double seconds = 0;
   std::string words = {};  // what people are told: a digest, a size
   Json facts = {};
+  std::map<std::string, bake::Image> added = {};  // the image with what the target added to it, by the module that it added
 };
 
-// Makes all of them at the same time; those that do not fail are finished and kept, then the first error is thrown.
+// Makes all of them at the same time, each told as an activity "target NAME"; those that do not fail are finished and kept, then the
+// first error is thrown (every other one is said). With `push_to` one more outcome, "push", follows.
 // UsageError for a name that is no target, or one that this kiln does not make yet.
-std::vector<TargetOutcome> make_targets(const bake::Store& store, const bake::Image& image, const std::vector<std::string>& names,
+std::vector<TargetOutcome> make_targets(bake::Store& store, const bake::Image& image, const std::vector<std::string>& names,
                                         const TargetOptions& options);
+// What a bake for these targets can begin early; nothing for names that are no targets.
+EarlyWork::Wanted early_work_for(const std::vector<std::string>& names);
 // The names of those that can be made.
 std::vector<std::string> target_names();
-// The same errors, before anything is made.
-void check_targets(const std::vector<std::string>& names);
+// The same errors, before anything is made, and Error for a program that one of them is made by and that is not installed.
+// UsageError when one of them adds a module to the image of which `lock` knows nothing.
+void check_targets(const std::vector<std::string>& names, const bake::Lock* lock = nullptr);
 
 }  // namespace kiln::image

@@ -18,16 +18,20 @@ Connection::Connection(Loop& loop, Fd socket, Handshake handshake)
       socket_(std::move(socket)),
       handshake_(std::move(handshake)),
       reader_(Handshake::kMaxFrameBytes),
-      connecting_(!handshake_.first()) {
+      client_(!handshake_.first()),
+      connecting_(client_) {
   // A peer whose machine vanished says nothing more: ask after 3 s of silence, each second, and give up after the third; 6 s in all.
-  const int on = 1, idle = 3, interval = 1, count = 3, user_timeout_ms = 6000;
+  const int on = 1, idle = 3, interval = 1, count = 3;
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  // Not for launchers: a reader that pauses (a stopped pager) is no lost one. Between agents all is read at once.
-  if (connecting_) ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+}
+
+void Connection::give_up_unread() {
+  const int user_timeout_ms = 6000;
+  ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
 std::shared_ptr<Connection> Connection::make(Loop& loop, Fd socket, Handshake handshake) {
@@ -60,8 +64,9 @@ void Connection::drop(const std::string& why) {
   if (closed_) return;
   const auto self = shared_from_this();
   const auto handlers = handlers_;
+  const bool expected = closing_;
   close();
-  if (handlers->on_close) handlers->on_close(why);
+  if (handlers->on_close && !expected) handlers->on_close(why);
 }
 
 void Connection::close() {
@@ -80,17 +85,19 @@ void Connection::close() {
 
 void Connection::close_after_sending() {
   if (closed_ || closing_) return;
-  if (backlog_bytes() == 0) {
-    close();
-    return;
-  }
   closing_ = true;
+  if (backlog_bytes() == 0) end_sending();
+  update_events();
+}
+
+// The peer sees the end after all that was sent, and closes in turn. One that has not within 5 s has a last look at what is in the kernel.
+void Connection::end_sending() {
+  ::shutdown(socket_.get(), SHUT_WR);
   loop_.cancel(timer_);
   timer_ = loop_.after(std::chrono::milliseconds(5000), [this] {
     timer_ = 0;
     close();
   });
-  update_events();
 }
 
 void Connection::send_error(const std::string& words, const std::string& hint) {
@@ -115,8 +122,11 @@ void Connection::send(char type, std::string_view payload) {
 
 void Connection::update_events() {
   if (closed_) return;
-  // A reader that pauses would not see the end of the stream otherwise.
-  loop_.set_events(socket_.get(), ((paused_ || closing_) ? static_cast<std::uint32_t>(EPOLLRDHUP) : static_cast<std::uint32_t>(EPOLLIN)) |
+  const bool reads = !paused_ || closing_;
+  // A server that pauses would not see its client go otherwise. A client's answer may be whole in the kernel when its server goes.
+  loop_.set_events(socket_.get(), (reads     ? static_cast<std::uint32_t>(EPOLLIN)
+                                   : client_ ? 0u
+                                             : static_cast<std::uint32_t>(EPOLLRDHUP)) |
                                       (backlog_bytes() > 0 || connecting_ ? static_cast<std::uint32_t>(EPOLLOUT) : 0u));
 }
 
@@ -156,10 +166,7 @@ void Connection::write() {
     out_.clear();
     out_position_ = 0;
     if (out_.capacity() > (64u << 10)) std::string().swap(out_);
-    if (closing_) {
-      close();
-      return;
-    }
+    if (closing_) end_sending();
   } else if (out_position_ > out_.size() / 2) {
     out_.erase(0, out_position_);
     out_position_ = 0;
@@ -182,6 +189,7 @@ void Connection::read() {
     drop(open_ ? "the peer closed the connection" : "the peer closed the connection before the handshake");
     return;
   }
+  if (closing_) return;
   reader_.feed({bytes, static_cast<std::size_t>(count)});
   take_frames();
 }

@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "node/log_file.h"
 
 namespace kiln::node {

@@ -28,7 +28,10 @@ T number(const Json& json, const char* name, T fallback) {
 
 Json roster_to_json(const std::vector<config::NodeEntry>& nodes) {
   Json all = Json::array();
-  for (const auto& node : nodes) all.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}});
+  for (const auto& node : nodes) {
+    if (node.address.empty()) continue;  // a master that has not reported yet
+    all.push_back({{"name", node.name}, {"role", node.role}, {"address", node.address}});
+  }
   return all;
 }
 
@@ -77,15 +80,15 @@ void Master::merge(const std::string& node, Event event) {
   log_.add(json_payload(json));
 }
 
-void Master::serve_events(std::shared_ptr<Connection> connection, std::uint64_t from) {
+void Master::serve_events(std::shared_ptr<Connection> connection, std::uint64_t from, bool so_far) {
   struct Reader {
-    std::uint64_t next;
+    std::uint64_t next, end;
     int listener = 0;
   };
-  auto reader = std::make_shared<Reader>(Reader{std::max(from, log_.first_number())});
+  auto reader = std::make_shared<Reader>(Reader{std::max(from, log_.first_number()), so_far ? log_.next_number() : UINT64_MAX});
   const auto pump = [this, connection, reader] {
     if (connection->is_closed()) return;
-    while (!connection->is_full() && reader->next < log_.next_number()) {
+    while (!connection->is_full() && reader->next < std::min(reader->end, log_.next_number())) {
       const auto* entry = log_.find(reader->next);
       if (entry == nullptr) {
         connection->send_error("events were lost: they are kept for a while only, and this reader was too slow");
@@ -94,8 +97,11 @@ void Master::serve_events(std::shared_ptr<Connection> connection, std::uint64_t 
       ++reader->next;
       connection->send('J', *entry);
     }
+    if (reader->next < reader->end) return;
+    log_.drop(reader->listener);
+    connection->close_after_sending();
   };
-  reader->listener = log_.listen(pump);
+  if (!so_far) reader->listener = log_.listen(pump);
   connection->set_handlers({nullptr, [](const Frame&) {}, [this, reader](const std::string&) { log_.drop(reader->listener); }, pump});
   pump();
 }
@@ -112,8 +118,9 @@ void Master::serve_status(std::shared_ptr<Connection> connection) {
                    {"cpus", state.cpus},
                    {"memory_bytes", state.memory_bytes},
                    {"services", state.services}});
+    if (!state.leaving.empty()) all.back()["leaving"] = state.leaving;
   }
-  connection->send(Json{{"cluster", document_.cluster}, {"nodes", std::move(all)}});
+  connection->send(Json{{"cluster", document_.cluster}, {"time", now_in_seconds()}, {"nodes", std::move(all)}});
   connection->close_after_sending();
 }
 
@@ -147,7 +154,9 @@ void Master::serve_report(std::shared_ptr<Connection> connection, const Json& re
                             },
                             [this, name, raw = connection.get()](const std::string&) { lost_connection(name, raw); }, nullptr});
   told_ready_ = cluster_ready();
-  connection->send(Json{{"have", state.next_event - 1}, {"ready", told_ready_}});
+  Json greeting = {{"have", state.next_event - 1}, {"ready", told_ready_}};
+  if (lease_) greeting["lease"] = lease_to_json(*lease_);
+  connection->send(greeting);
   if (was_lost) {
     Event event;
     event.name = "node " + name;
@@ -178,10 +187,13 @@ void Master::take_report_frame(const std::string& node, const Frame& frame) {
     state.next_event = at + 1;
     merge(node, Event::from_json(*event));
   } else if (const auto services = message.find("services"); services != message.end()) {
+    state.leaving = message.contains("leaving") ? text(message, "leaving") : std::string();
     set_services(state, *services);
   } else if (message.contains("roster")) {
     state.roster_version = number<std::uint64_t>(message, "roster", 0);
     answer_waiters();
+  } else if (message.contains("busy")) {
+    hooks_.on_busy();
   } else if (message.contains("stopped")) {
     state.stopped = true;
     advance_stop();
@@ -208,7 +220,17 @@ void Master::set_services(NodeState& state, Json services) {
   hooks_.on_change();
 }
 
-void Master::set_own_services(Json services) { set_services(own(), std::move(services)); }
+void Master::set_lease(const Lease& lease) {
+  lease_ = lease;
+  for (const auto& [name, state] : nodes_) {
+    if (state.connection) state.connection->send(Json{{"lease", lease_to_json(lease)}});
+  }
+}
+
+void Master::set_own_services(Json services, const std::string& leaving) {
+  own().leaving = leaving;
+  set_services(own(), std::move(services));
+}
 
 std::set<std::string> Master::cluster_ready() const {
   std::set<std::string> ready;
@@ -260,6 +282,7 @@ void Master::lost_connection(const std::string& node, const Connection* connecti
     again->second.lost_timer = 0;
     again->second.there = false;
     again->second.ready.clear();
+    hooks_.on_lost(node);
     // A node that was told to stop goes away as it should.
     if (!stop_) {
       Event event;

@@ -13,6 +13,7 @@
 #include "config/node_document.h"
 #include "node/connection.h"
 #include "node/events.h"
+#include "node/lease.h"
 #include "node/plan.h"
 
 namespace kiln::node {
@@ -23,13 +24,15 @@ class Master {
     std::function<void()> on_change;                                       // of any node's services
     std::function<void(const std::set<std::string>&)> on_ready;            // what is ready in the cluster
     std::function<void(const std::vector<config::NodeEntry>&)> on_roster;  // the nodes have changed
+    std::function<void(const std::string&)> on_lost;                       // a node
+    std::function<void()> on_busy;                                         // something goes on on a node
     std::function<void(std::optional<std::chrono::milliseconds>, std::function<void()>)> stop_own;
   };
   Master(Loop& loop, const config::NodeDocument& document, const Plan& plan, NodeEvents& own_events, Hooks hooks);
 
   // Requests (docs/channel.md); each takes the connection over.
   void serve_report(std::shared_ptr<Connection> connection, const Json& request);
-  void serve_events(std::shared_ptr<Connection> connection, std::uint64_t from);
+  void serve_events(std::shared_ptr<Connection> connection, std::uint64_t from, bool so_far);
   void serve_status(std::shared_ptr<Connection> connection);
   void serve_nodes(std::shared_ptr<Connection> connection, std::vector<config::NodeEntry> nodes);
   void serve_stop(std::shared_ptr<Connection> connection, std::optional<std::chrono::milliseconds> at_most);
@@ -37,7 +40,9 @@ class Master {
   // Workers, then the other masters, then this node; `end` tells the agents to end too.
   void stop_cluster(std::optional<std::chrono::milliseconds> at_most, bool end, std::function<void()> done);
 
-  void set_own_services(Json services);
+  // All nodes are told, and those that come later.
+  void set_lease(const Lease& lease);
+  void set_own_services(Json services, const std::string& leaving);
   const std::vector<config::NodeEntry>& roster() const { return roster_; }
   bool is_first_master() const;
   // Every node of the roster is there, with all its services ready.
@@ -53,7 +58,8 @@ class Master {
     std::string boot;              // of its agent: another one numbers its events anew
     std::uint64_t next_event = 1;  // of its numbers
     std::shared_ptr<Connection> connection;
-    bool there = false;  // connected, or gone for less than kGrace
+    std::string leaving;  // why its machine goes, as it says itself
+    bool there = false;   // connected, or gone for less than kGrace
     bool settled = false, stopped = false;
     std::uint64_t roster_version = 0;
     double last_seen = 0;
@@ -90,6 +96,7 @@ class Master {
   const Plan& plan_;
   NodeEvents& own_events_;
   Hooks hooks_;
+  std::optional<Lease> lease_;  // as this master was told
   std::vector<config::NodeEntry> roster_;
   std::uint64_t roster_version_ = 1;
   std::map<std::string, NodeState> nodes_;

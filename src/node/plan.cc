@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/strings.h"
 #include "node/hosts.h"
+#include "node/readiness.h"
 
 namespace kiln::node {
 
@@ -65,6 +66,20 @@ config::Service expanded(config::Service service, const config::Values& values) 
     fill(*text);
   for (auto& [name, value] : service.env) fill(value);
   for (auto& [name, port] : service.ports) fill(port);
+  return service;
+}
+
+// One of `count`, from 1.
+PlannedService plan_instance(const std::string& module, const config::Service& written, config::Values values, int instance) {
+  values["instance"] = std::to_string(instance);
+  PlannedService service;
+  service.name = module + "." + written.name + (instance == 1 ? "" : fmt::format("-{}", instance));
+  service.module = module;
+  service.spec = expanded(written, values);
+  service.spec.env["KILN_INSTANCE"] = values["instance"];
+  for (auto& [name, port] : service.spec.ports) {
+    if (instance > 1) port = std::to_string(parse_tcp_target(port).second + instance - 1);
+  }
   return service;
 }
 
@@ -123,7 +138,7 @@ std::vector<config::Module> read_manifests(const config::NodeDocument& document,
 }
 
 Plan make_plan(const config::NodeDocument& document, const std::vector<config::Module>& manifests,
-               const std::filesystem::path& modules_folder, const ImageFacts& facts) {
+               const std::filesystem::path& modules_folder, const ImageFacts& facts, const std::map<std::string, bool>* switches) {
   std::map<std::string, const config::Module*> by_name;
   std::vector<std::string> names;
   for (const auto& manifest : manifests) {
@@ -162,16 +177,21 @@ Plan make_plan(const config::NodeDocument& document, const std::vector<config::M
                    {"master", master != nullptr ? master->name : ""},
                    {"module_dir", module.folder.native()}});
     for (const auto& written : module.manifest.services) {
-      PlannedService service;
-      service.name = name + "." + written.name;
-      service.module = name;
-      with_context("planning service '" + service.name + "'", [&] {
-        service.spec = expanded(written, values);
-        const bool enabled = config::is_enabled(service.spec.enabled);
-        service.spec.enabled = enabled ? "true" : "false";
-        service.here = enabled && (written.on == "all" || written.on == document.role);
+      const std::string service_name = name + "." + written.name;
+      with_context("planning service '" + service_name + "'", [&] {
+        const int count = config::instance_count(config::expand(written.instances, values));
+        for (int instance = 1; instance <= count; ++instance) {
+          PlannedService service = plan_instance(name, written, values, instance);
+          bool enabled = config::is_enabled(service.spec.enabled);
+          service.here = enabled && (written.on == "all" || written.on == document.role);
+          if (switches != nullptr) {
+            const auto found = switches->find(service_name);
+            service.here = enabled = found != switches->end() && found->second;
+          }
+          service.spec.enabled = enabled ? "true" : "false";
+          plan.services.push_back(std::move(service));
+        }
       });
-      plan.services.push_back(std::move(service));
     }
     plan.modules.push_back(std::move(module));
   }

@@ -1,6 +1,7 @@
 // What this node shall run: the document's modules, read from the image, with parameters filled in and services resolved.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,7 +27,7 @@ struct PlannedModule {
 };
 
 struct PlannedService {
-  std::string name;  // MODULE.SERVICE
+  std::string name;  // MODULE.SERVICE, MODULE.SERVICE-2 …
   std::string module;
   config::Service spec;                  // expanded
   bool here = false;                     // its role is this node's and it is enabled
@@ -42,8 +43,11 @@ struct Plan {
 
 // Names of all modules that the document's modules need, with themselves. `manifests` must hold them.
 // Error for modules or services that wait for each other, for placeholders without a value, a parameter the module doesn't have.
+// Of a service with several `instances` the first has the service's name and ports; the second has "-2" behind its name, and each port one
+// higher; and so on. Each knows its number (KILN_INSTANCE, {instance}). Who waits for the service waits for the first of them.
+// `switches`: MODULE.SERVICE → whether it runs here, whatever its role and its own word; a service that is not among them does not.
 Plan make_plan(const config::NodeDocument& document, const std::vector<config::Module>& manifests,
-               const std::filesystem::path& modules_folder, const ImageFacts& facts);
+               const std::filesystem::path& modules_folder, const ImageFacts& facts, const std::map<std::string, bool>* switches = nullptr);
 // The document's modules and what they require, from the image's folder. Error naming a module that the image lacks.
 std::vector<config::Module> read_manifests(const config::NodeDocument& document, const Paths& paths);
 

@@ -48,6 +48,43 @@ TEST(Plan, FillsInParametersAndTheNodesNames) {
   EXPECT_TRUE(made.services[0].here);
 }
 
+TEST(Plan, InstancesHaveNumbersNamesAndPorts) {
+  auto node = document();
+  node.modules = {{"m", {{"colour", "3"}}}};
+  auto workers = service("worker", "worker"), late = service("late");
+  workers.instances = "{colour}";
+  workers.exec = "run {instance}";
+  workers.ports = {{"ui", "8081"}};
+  late.after = {"worker"};
+  const Plan made = plan(node, {module("m", {workers, late})});
+  ASSERT_EQ(4u, made.services.size());
+  EXPECT_EQ("m.worker", made.services[0].name);
+  EXPECT_EQ("8081", made.services[0].spec.ports.at("ui"));
+  EXPECT_EQ("m.worker-3", made.services[2].name);
+  EXPECT_EQ("run 3", made.services[2].spec.exec);
+  EXPECT_EQ("3", made.services[2].spec.env.at("KILN_INSTANCE"));
+  EXPECT_EQ("8083", made.services[2].spec.ports.at("ui"));
+  EXPECT_TRUE(made.services[2].here);
+  EXPECT_EQ(std::vector<std::string>{"m.worker"}, made.services[3].after);
+  for (const char* bad : {"0", "", "two", "65", "-1"}) {
+    node.modules = {{"m", {{"colour", bad}}}};
+    EXPECT_THROW(plan(node, {module("m", {workers})}), Error) << bad;
+  }
+}
+
+TEST(Plan, SwitchesGoOverRolesAndNobodyWaitsForWhatIsOff) {
+  auto master = service("master", "master"), worker = service("worker", "worker"), off = service("off");
+  off.enabled = "false";
+  worker.gate = {"master", "off"};
+  const std::map<std::string, bool> switches = {{"m.worker", true}, {"m.off", true}, {"m.master", false}};
+  const Plan made = make_plan(document("master"), {module("m", {master, worker, off, service("unnamed")})}, "/modules", {}, &switches);
+  EXPECT_FALSE(made.service("m.master")->here);
+  EXPECT_TRUE(made.service("m.worker")->here);
+  EXPECT_TRUE(made.service("m.off")->here);
+  EXPECT_FALSE(made.service("m.unnamed")->here);
+  EXPECT_EQ(made.service("m.worker")->gate, std::vector<std::string>{"m.off"});
+}
+
 TEST(Plan, KnowsWhichServicesAreThisNodes) {
   auto off = service("off");
   off.enabled = "{colour}";

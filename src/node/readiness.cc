@@ -11,6 +11,8 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/process.h"
+#include "base/strings.h"
 
 namespace kiln::node {
 
@@ -220,11 +222,16 @@ HttpVerdict judge_http_answer(std::string_view answer, const std::string& contai
   return whole ? HttpVerdict::kNo : HttpVerdict::kMore;
 }
 
+LineFinder::LineFinder(const std::string& needles) : needles_(split(needles, '\n')) {
+  for (const auto& needle : needles_) longest_ = std::max(longest_, needle.size());
+}
+
 bool LineFinder::feed(std::string_view bytes) {
-  // Only what could be the needle's beginning has to be kept from piece to piece.
+  // Only what could be a needle's beginning has to be kept from piece to piece.
   rest_ += bytes;
-  if (rest_.find(needle_) != std::string::npos) return true;
-  if (rest_.size() > needle_.size()) rest_.erase(0, rest_.size() - needle_.size());
+  for (const auto& needle : needles_)
+    if (rest_.find(needle) != std::string::npos) return true;
+  if (rest_.size() > longest_) rest_.erase(0, rest_.size() - longest_);
   return false;
 }
 

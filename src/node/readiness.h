@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/module.h"
 #include "node/loop.h"
@@ -48,11 +49,14 @@ HttpVerdict judge_http_answer(std::string_view answer, const std::string& contai
 // Finds a text within lines of a stream, wherever the pieces break.
 class LineFinder {
  public:
-  explicit LineFinder(std::string needle) : needle_(std::move(needle)) {}
+  // Several texts, of which any will do, have line breaks between them.
+  explicit LineFinder(const std::string& needles);
   bool feed(std::string_view bytes);
 
  private:
-  std::string needle_, rest_;
+  std::vector<std::string> needles_;
+  std::size_t longest_ = 0;
+  std::string rest_;
 };
 
 // A non-blocking connection on its way to host:port. An invalid Fd when it failed at once.

@@ -5,8 +5,8 @@
 
 namespace kiln::node {
 
-void relay(Loop& loop, std::shared_ptr<Connection> client, const std::string& address, int port, const std::string& secret,
-           const Json& request, const std::string& what) {
+std::weak_ptr<Connection> relay(Loop& loop, std::shared_ptr<Connection> client, const std::string& address, int port,
+                                const std::string& secret, const Json& request, const std::string& what) {
   Fd socket = start_connect(address, port);
   if (!socket) fail("cannot reach {} at {}:{}", what, address, port);
   const auto upstream = Connection::make(loop, std::move(socket), Handshake(Handshake::Side::kClient, secret));
@@ -19,20 +19,26 @@ void relay(Loop& loop, std::shared_ptr<Connection> client, const std::string& ad
   };
   client->set_handlers({nullptr, [client, upstream, pass](const Frame& frame) { pass(client, upstream, frame); },
                         [upstream](const std::string&) { upstream->close(); }, [upstream] { upstream->pause_reading(false); }});
+  // Answers end with a message of their own (docs/channel.md).
+  const auto whole = std::make_shared<bool>(false);
   upstream->start({[client, upstream, request] {
                      upstream->send(request);
                      client->pause_reading(false);
                    },
-                   [client, upstream, pass](const Frame& frame) { pass(upstream, client, frame); },
-                   [client, upstream, what](const std::string& why) {
+                   [client, upstream, pass, whole](const Frame& frame) {
+                     *whole = frame.type == 'J';
+                     pass(upstream, client, frame);
+                   },
+                   [client, upstream, what, whole](const std::string& why) {
                      if (client->is_closed()) return;
-                     if (upstream->was_open()) {
+                     if (*whole) {
                        client->close_after_sending();
                      } else {
-                       client->send_error(fmt::format("cannot reach {}: {}", what, why));
+                       client->send_error(fmt::format("{} {}: {}", upstream->was_open() ? "lost" : "cannot reach", what, why));
                      }
                    },
                    [client] { client->pause_reading(false); }});
+  return upstream;
 }
 
 }  // namespace kiln::node

@@ -8,8 +8,9 @@
 
 namespace kiln::node {
 
-// Takes `client` over. `what` names the other end in an error ("the agent of node 'worker-1'").
-void relay(Loop& loop, std::shared_ptr<Connection> client, const std::string& address, int port, const std::string& secret,
-           const Json& request, const std::string& what);
+// Takes `client` over, and answers with an error if the other end goes before the answer is whole. `what` names that end ("the agent of
+// node 'worker-1'"). Returns the connection to it, for whoever learns that its machine is lost.
+std::weak_ptr<Connection> relay(Loop& loop, std::shared_ptr<Connection> client, const std::string& address, int port,
+                                const std::string& secret, const Json& request, const std::string& what);
 
 }  // namespace kiln::node

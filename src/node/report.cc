@@ -30,6 +30,7 @@ void Reporter::connect() {
   Fd socket = start_connect(master_.address, document_.channel_port);
   if (!socket) return retry();
   connection_ = Connection::make(loop_, std::move(socket), Handshake(Handshake::Side::kClient, document_.secret));
+  connection_->give_up_unread();
   // A first packet lost (its network was not up yet) is sent again by the kernel after a whole second: ask anew before that.
   attempt_timer_ = loop_.after(std::max(std::chrono::milliseconds(200), 4 * pause_), [this] {
     attempt_timer_ = 0;
@@ -86,6 +87,7 @@ void Reporter::take(const Frame& frame) {
     hooks_.on_roster(roster_from_json(*nodes));
     connection_->send(Json{{"roster", message.value("version", 0)}});
   }
+  if (const auto lease = message.find("lease"); lease != message.end()) hooks_.on_lease(lease_from_json(*lease));
   if (const auto stop = message.find("stop"); stop != message.end() && stop->is_object()) {
     std::optional<std::chrono::milliseconds> at_most;
     if (const auto seconds = stop->find("timeout"); seconds != stop->end() && seconds->is_number())
@@ -99,7 +101,14 @@ void Reporter::take(const Frame& frame) {
 }
 
 void Reporter::services_changed() {
-  if (connection_ && told_have_) connection_->send(Json{{"services", hooks_.services()}});
+  if (!connection_ || !told_have_) return;
+  Json message = {{"services", hooks_.services()}};
+  if (const auto leaving = hooks_.leaving(); !leaving.empty()) message["leaving"] = leaving;
+  connection_->send(message);
+}
+
+void Reporter::tell_busy(const std::string& what) {
+  if (is_connected()) connection_->send(Json{{"busy", what}});
 }
 
 void Reporter::pump_events() {

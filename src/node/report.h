@@ -11,6 +11,7 @@
 #include "config/node_document.h"
 #include "node/connection.h"
 #include "node/events.h"
+#include "node/lease.h"
 
 namespace kiln::node {
 
@@ -18,8 +19,10 @@ class Reporter {
  public:
   struct Hooks {
     std::function<Json()> services;
+    std::function<std::string()> leaving;  // why the machine goes; empty: it stays
     std::function<void(std::set<std::string>)> on_ready;
     std::function<void(std::vector<config::NodeEntry>)> on_roster;
+    std::function<void(const Lease&)> on_lease;
     // Stop all services, then call the function; `end`: then the agent ends too.
     std::function<void(std::optional<std::chrono::milliseconds>, bool end, std::function<void()>)> stop;
   };
@@ -28,6 +31,9 @@ class Reporter {
   void start() { connect(); }
   // The services' states have changed.
   void services_changed();
+  // Something goes on here. Not kept for a master that is away: it hears of it with the next look.
+  void tell_busy(const std::string& what);
+  bool is_connected() const { return connection_ && told_have_; }
   const std::string& master() const { return master_.name; }
   void set_master_address(const std::string& address) { master_.address = address; }
   // All that is told so far has left.

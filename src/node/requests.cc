@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/strings.h"
 #include "node/agent.h"
 #include "node/exec.h"
@@ -65,11 +66,27 @@ void add_terminal(const Json& request, ExecRequest& exec) {
 
 void Agent::serve(std::shared_ptr<Connection> connection, const Json& request) {
   const std::string what = text(request, "do", "");
+  // What keeps an idle cluster alive: commands, and whoever waits for it to become ready. To look at it, as at what has happened so far,
+  // is no work.
+  const bool waits = what == "events" && !flag(request, "so_far");
+  if (idle_ && (what == "exec" || what == "script" || what == "drain" || waits)) {
+    sessions_.push_back(connection);
+    idle_->began();
+  }
   if (what == "events")
-    return require_master().serve_events(connection, static_cast<std::uint64_t>(std::max<std::int64_t>(0, number(request, "from", 0))));
+    return require_master().serve_events(connection, static_cast<std::uint64_t>(std::max<std::int64_t>(0, number(request, "from", 0))),
+                                         flag(request, "so_far"));
   if (what == "status") return require_master().serve_status(connection);
   if (what == "report") return require_master().serve_report(connection, request);
   if (what == "nodes") return require_master().serve_nodes(connection, roster_from_json(request.value("nodes", Json())));
+  if ((what == "keep" || what == "notes") && !passed_on(connection, request)) return serve_notes(connection, request);
+  if (what == "keep" || what == "notes") return;
+  if (what == "lease") {
+    require_master();
+    take_lease(lease_from_json(request.value("lease", Json())));
+    connection->send(Json{{"done", true}});
+    return connection->close_after_sending();
+  }
   if (what == "stop") {
     if (master_) return master_->serve_stop(connection, timeout_of(request));
     connection->set_handlers({nullptr, [](const Frame&) {}, nullptr, nullptr});
@@ -78,12 +95,27 @@ void Agent::serve(std::shared_ptr<Connection> connection, const Json& request) {
       connection->close_after_sending();
     });
   }
-  const bool known = what == "exec" || what == "script" || what == "logs";
+  const bool known = what == "exec" || what == "script" || what == "logs" || what == "drain";
   if (!known) fail("unknown request '{}'", what);
   if (passed_on(connection, request)) return;
   if (what == "exec") return serve_exec_request(connection, request);
   if (what == "script") return serve_script(connection, request);
+  if (what == "drain")
+    return serve_drain(connection, std::chrono::seconds(std::clamp<std::int64_t>(number(request, "seconds", 0), 0, 86400)));
   serve_logs_request(connection, request);
+}
+
+// What the launcher wants to find again later, from wherever it asks: kept on the master's disk, and where the launcher wants copies.
+void Agent::serve_notes(const std::shared_ptr<Connection>& connection, const Json& request) {
+  const auto file = paths_.state() / "notes.json";
+  Json answer = {{"done", true}};
+  if (text(request, "do", "") == "keep") {
+    write_file_atomically(file, request.value("notes", Json::object()).dump(), 0600);
+  } else {
+    answer = {{"notes", Json::parse(read_file_if_there(file).value_or("{}"))}};
+  }
+  connection->send(answer);
+  connection->close_after_sending();
 }
 
 Master& Agent::require_master() {
@@ -108,8 +140,20 @@ bool Agent::passed_on(const std::shared_ptr<Connection>& connection, Json reques
     throw error;
   }
   request["node"] = name;
-  relay(loop_, connection, found->address, document_.channel_port, document_.secret, request, "the agent of node '" + name + "'");
+  std::erase_if(relays_, [](const auto& relayed) { return relayed.second.expired(); });
+  relays_.emplace(name, relay(loop_, connection, found->address, document_.channel_port, document_.secret, request,
+                              "the agent of node '" + name + "'"));
   return true;
+}
+
+// The kernel would go on for 15 minutes to send what waits for a machine that is no more.
+void Agent::drop_relays(const std::string& node) {
+  const auto [first, last] = relays_.equal_range(node);
+  std::vector<std::weak_ptr<Connection>> of_node;
+  for (auto it = first; it != last; ++it) of_node.push_back(it->second);
+  relays_.erase(first, last);
+  for (const auto& relayed : of_node)
+    if (const auto connection = relayed.lock()) connection->drop("the node is lost");
 }
 
 void Agent::serve_exec_request(std::shared_ptr<Connection> connection, const Json& request) {
@@ -140,12 +184,46 @@ void Agent::serve_script(std::shared_ptr<Connection> connection, const Json& req
   serve_exec(loop_, std::move(connection), std::move(exec));
 }
 
+// One at a time; who asks meanwhile hears when it is over, too.
+void Agent::serve_drain(std::shared_ptr<Connection> connection, std::chrono::seconds at_most) {
+  connection->set_handlers({nullptr, [](const Frame&) {}, nullptr, nullptr});
+  drain_waiters_.push_back(std::move(connection));
+  drain(at_most);
+}
+
+void Agent::drain(std::chrono::seconds at_most) {
+  if (std::exchange(draining_, true)) return;
+  auto env = env_;
+  env["KILN_DRAIN_SECONDS"] = std::to_string(at_most.count());
+  drain_failure_.clear();
+  drain_ = std::make_unique<ScriptRun>(
+      ScriptRun::Context{loop_, events_, paths_, plan_, env, document_.secret}, "drain.sh",
+      [this](const std::string&, const std::string& why) {
+        if (drain_failure_.empty()) drain_failure_ = why;
+      },
+      [this] {
+        draining_ = false;
+        if (!leaving_.empty())
+          events_.message("spot notice", drain_failure_.empty() ? "drained: nothing runs here any more" : drain_failure_,
+                          drain_failure_.empty());
+        const Json answer = drain_failure_.empty() ? Json{{"done", true}} : Json{{"error", drain_failure_}};
+        for (const auto& waiter : std::exchange(drain_waiters_, {})) {
+          if (waiter->is_closed()) continue;
+          waiter->send(answer);
+          waiter->close_after_sending();
+        }
+      });
+  drain_->start();
+}
+
 void Agent::serve_logs_request(std::shared_ptr<Connection> connection, const Json& request) {
   const std::string wanted = text(request, "service", "");
   std::vector<LogSource> all, chosen;
   for (const auto& service : supervisor_->services())
     if (service->planned().here) all.push_back({service->planned().name, &service->log()});
-  for (const auto* scripts : {setup_.get(), applications_.get()})
+  if (preparation_)
+    for (const auto& [name, log] : preparation_->logs()) all.push_back({name, log.get()});
+  for (const auto* scripts : {setup_.get(), applications_.get(), drain_.get()})
     if (scripts != nullptr)
       for (const auto& [name, log] : scripts->logs()) all.push_back({name, log.get()});
   for (const auto& source : all)

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/process.h"
 #include "base/strings.h"
 
 namespace kiln::node {
@@ -25,13 +26,13 @@ std::string first_line_of(const fs::path& path) {
 
 }  // namespace
 
-std::vector<std::string> script_command(const std::string& first_line, const std::string& path) {
+std::vector<std::string> script_command(const std::string& first_line, const std::string& path, bool strict) {
   if (first_line.starts_with("#!")) {
     const auto line = trim(std::string_view(first_line).substr(2));
     const auto blank = line.find_first_of(" \t");
     const std::string interpreter(line.substr(0, blank));
     // As the kernel does it: all that follows is one argument.
-    if (!interpreter.empty() && interpreter != "/bin/sh") {
+    if (!interpreter.empty() && (interpreter != "/bin/sh" || !strict)) {
       if (blank == std::string_view::npos) return {interpreter, path};
       return {interpreter, std::string(trim(line.substr(blank))), path};
     }
@@ -100,7 +101,7 @@ void ScriptRun::launch(const PlannedModule& module) {
   const auto activity = context_.events.begin(stage_ + " " + name);
   try {
     auto request = script_request(module, script_, context_.env, context_.paths);
-    if (stage_ == "setup") {
+    if (stage_ == "setup" && !context_.secret.empty()) {
       const auto secret = context_.paths.secrets() / name;
       // hmac_sha256_hex(cluster secret, "module:" NAME): no module learns another's, nor the cluster's.
       // A line of text, so that a shell's `read` takes it.

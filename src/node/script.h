@@ -14,8 +14,8 @@
 
 namespace kiln::node {
 
-// `first_line` names the interpreter (#!…), else /bin/sh -eu; a plain #!/bin/sh is given -eu too (docs/modules.md).
-std::vector<std::string> script_command(const std::string& first_line, const std::string& path);
+// `first_line` names the interpreter (#!…), else /bin/sh -eu; a plain #!/bin/sh is given -eu too (docs/modules.md), if `strict`.
+std::vector<std::string> script_command(const std::string& first_line, const std::string& path, bool strict = true);
 
 // Everything needed to start MODULE's script as root; the stage is the script's name without ".sh" ("deploy" for init.sh).
 // Error for a name with a slash, and when there is no such script.
@@ -31,12 +31,13 @@ class ScriptRun {
     const Paths& paths;
     const Plan& plan;
     Environment env;
-    std::string secret;  // of the cluster
+    std::string secret;  // of the cluster; empty: it has none
   };
   // on_module: each module when its turn is over (`why` empty: well). on_end: all are.
   ScriptRun(Context context, std::string script, std::function<void(const std::string& module, const std::string& why)> on_module,
             std::function<void()> on_end);
   void start() { advance(); }
+  bool is_running() const { return !ended_ && !started_.empty(); }
   const std::map<std::string, std::shared_ptr<LogFile>>& logs() const { return logs_; }
 
  private:

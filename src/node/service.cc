@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/process.h"
 
 namespace kiln::node {
 
@@ -118,6 +119,7 @@ void SupervisedService::launch() {
     pump_pipe(context_.loop, std::move(output.read), [this, alive, pid = pid_](std::string_view bytes) {
       if (alive.expired() || bytes.empty()) return;
       log_.write(bytes);
+      if (context_.on_output) context_.on_output(planned_.name, bytes);
       // What an earlier process's children still say must not make this one ready.
       if (probe_ && pid == pid_) probe_->on_output(bytes);
     });

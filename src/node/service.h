@@ -50,6 +50,7 @@ struct ServiceContext {
   std::function<std::optional<std::string>(const std::string& host)> resolve;
   std::string own_address;
   std::function<void()> on_change;
+  std::function<void(const std::string& service, std::string_view bytes)> on_output;  // may be nothing
 };
 
 class SupervisedService {

@@ -87,8 +87,6 @@ Environment login_environment(const User& user) {
           {"LANG", "C.UTF-8"}};
 }
 
-int exit_code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
-
 std::string describe_status(int status) {
   if (!WIFSIGNALED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
   for (const auto& known : kSignals)

@@ -31,9 +31,6 @@ pid_t spawn(const SpawnRequest& request);
 
 // PATH, HOME, USER … as a log-in would set them.
 Environment login_environment(const User& user);
-
-// waitpid's status as an exit code: 128 + number for a signal.
-int exit_code_of(int status);
 // "exit code 3", "killed by SIGKILL".
 std::string describe_status(int status);
 // "TERM", "SIGTERM", "15" → 15; 0 when it is none.

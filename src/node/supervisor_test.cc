@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/process.h"
 #include "node/events.h"
 #include "node/log_file.h"
 #include "node/logs.h"
@@ -81,6 +82,9 @@ TEST(Readiness, FindsTextWhereverThePiecesBreak) {
   EXPECT_FALSE(other.feed("xy"));
   EXPECT_FALSE(other.feed("yz"));
   EXPECT_TRUE(other.feed("..xyz"));
+  LineFinder either("first text\nsecond");
+  EXPECT_FALSE(either.feed("first tex sec"));
+  EXPECT_TRUE(either.feed("ond"));
 }
 
 TEST(Script, ChoosesTheInterpreter) {

@@ -2,6 +2,7 @@
 #include "provider/provider.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/strings.h"
@@ -14,6 +15,24 @@ std::vector<ProviderEntry>& registry() {
   return entries;
 }
 }  // namespace
+
+Node Provider::replace_master(const std::string& cluster, const std::string& master, const CreateRequest&) {
+  Error error(fmt::format("the provider of cluster '{}' cannot replace master '{}'", cluster, master));
+  error.set_hint(fmt::format("`kiln stop {0}`, then `kiln start {0}` starts all nodes anew, with their disks", cluster));
+  throw error;
+}
+
+std::optional<ImageRef> Provider::find_image(const config::ClusterSpec&) { return std::nullopt; }
+
+Cluster Provider::resume(const CreateRequest& request) {
+  UsageError error(fmt::format("a launch of provider '{}' cannot be gone on with", request.cluster.provider));
+  error.set_hint("what breaks there removes itself: launch again");
+  throw error;
+}
+
+void Provider::deliver(const std::string& cluster, const std::filesystem::path&, std::chrono::milliseconds) {
+  fail("cluster '{}' stands on no stock image: there is nothing to deliver", cluster);
+}
 
 std::string_view state_name(State state) {
   switch (state) {
@@ -29,13 +48,14 @@ std::string_view state_name(State state) {
   return "unknown";
 }
 
-RegisterProvider::RegisterProvider(std::string name, std::string doc, std::function<std::unique_ptr<Provider>()> make) {
+RegisterProvider::RegisterProvider(std::string name, std::string doc, Reach reach, std::function<std::unique_ptr<Provider>()> make) {
   auto& entries = registry();
-  // In the order of their names, since the order in which files register is the linker's.
-  const auto at = std::lower_bound(entries.begin(), entries.end(), name,
-                                   [](const ProviderEntry& entry, const std::string& key) { return entry.name < key; });
-  if (at != entries.end() && at->name == name) fail("two providers are called '{}'", name);
-  entries.insert(at, {std::move(name), std::move(doc), std::move(make)});
+  if (std::any_of(entries.begin(), entries.end(), [&](const ProviderEntry& entry) { return entry.name == name; }))
+    fail("two providers are called '{}'", name);
+  entries.push_back({std::move(name), std::move(doc), reach, std::move(make)});
+  // The order in which files register is the linker's.
+  std::sort(entries.begin(), entries.end(),
+            [](const ProviderEntry& a, const ProviderEntry& b) { return std::tie(a.reach, a.name) < std::tie(b.reach, b.name); });
 }
 
 const std::vector<ProviderEntry>& providers() { return registry(); }

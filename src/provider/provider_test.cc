@@ -7,17 +7,19 @@
 namespace kiln::provider {
 namespace {
 
-const RegisterProvider second{"test-b", "b", [] { return std::unique_ptr<Provider>(); }};
-const RegisterProvider first{"test-a", "a", [] { return std::unique_ptr<Provider>(); }};
+const RegisterProvider third{"a-cloud", "c", Reach::kRemote, [] { return std::unique_ptr<Provider>(); }};
+const RegisterProvider second{"test-b", "b", Reach::kHere, [] { return std::unique_ptr<Provider>(); }};
+const RegisterProvider first{"test-a", "a", Reach::kHere, [] { return std::unique_ptr<Provider>(); }};
 
-TEST(Providers, AreListedByName) {
-  ASSERT_EQ(providers().size(), 2u);
+TEST(Providers, AreListedByNameThoseOfThisMachineFirst) {
+  ASSERT_EQ(providers().size(), 3u);
   EXPECT_EQ(providers()[0].name, "test-a");
   EXPECT_EQ(providers()[1].doc, "b");
+  EXPECT_EQ(providers()[2].name, "a-cloud");
 }
 
 TEST(Providers, NameIsGivenOnce) {
-  EXPECT_THROW(RegisterProvider("test-a", "again", [] { return std::unique_ptr<Provider>(); }), Error);
+  EXPECT_THROW(RegisterProvider("test-a", "again", Reach::kHere, [] { return std::unique_ptr<Provider>(); }), Error);
 }
 
 TEST(Providers, UnknownOneSuggestsTheNearest) {

@@ -109,6 +109,7 @@ class Keeper {
   void arm_lease();
   bool folder_is_there() const;
   void reap();
+  bool is_over();
   [[noreturn]] void end(bool all);
   void take_request();
   Json answer(const Json& request, Clients& client, int& pass);
@@ -130,7 +131,7 @@ class Keeper {
   Record record_;
   std::vector<Machine> machines_;
   std::map<std::pair<std::string, int>, std::string> forwards_;
-  bool committed_ = false, stopped_ = false;
+  bool committed_ = false, stopped_ = false, over_ = false;
   int working_ = 0;
 };
 
@@ -195,8 +196,7 @@ void Keeper::clear(bool all) noexcept {
     ::kill(-1, SIGKILL);  // everyone in this PID namespace but us
     while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
     }
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator("/run/kiln/nodes", ignored)) ::umount2((entry.path() / "root").c_str(), MNT_DETACH);
+    for (const auto& node : list_folder("/run/kiln/nodes")) ::umount2((node / "root").c_str(), MNT_DETACH);
     if (!record_.cgroup.empty()) remove_cgroups(record_.cgroup);
     if (all) {
       remove_tree(put_aside(folder_));
@@ -216,13 +216,25 @@ void Keeper::end(bool all) {
 
 void Keeper::reap() {
   const std::lock_guard guard(lock_);
+  int status = 0;
+  const auto note = [&](pid_t pid) {
+    const bool is_ours = std::any_of(machines_.begin(), machines_.end(), [&](const Machine& machine) { return machine.pid == pid; });
+    if (is_ours && WIFEXITED(status) && WEXITSTATUS(status) == config::kClusterIsOver) over_ = true;
+  };
   // A worker's own children (runc) are its to wait for.
   if (working_ == 0) {
-    while (::waitpid(-1, nullptr, WNOHANG) > 0) {
-    }
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) note(pid);
   } else {
-    for (const auto& machine : machines_) ::waitpid(machine.pid, nullptr, WNOHANG);
+    for (const auto& machine : machines_)
+      if (::waitpid(machine.pid, &status, WNOHANG) == machine.pid) note(machine.pid);
   }
+}
+
+// By its own word: a node has said so, and no master runs that would still have others to stop.
+bool Keeper::is_over() {
+  const std::lock_guard guard(lock_);
+  return over_ && std::none_of(machines_.begin(), machines_.end(),
+                               [](const Machine& machine) { return machine.node.role == "master" && machine.process; });
 }
 
 void Keeper::serve() {
@@ -271,6 +283,10 @@ void Keeper::serve() {
       }
     }
     reap();
+    if (is_over()) {
+      std::fprintf(stderr, "kiln: the cluster has ended itself\n");
+      end(true);
+    }
     eventfd_t ignored;
     if (polled[1].revents != 0) ::eventfd_read(wake_.get(), &ignored);
     if (polled[0].revents != 0) take_request();

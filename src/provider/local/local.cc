@@ -141,12 +141,10 @@ Seen look_at(const std::filesystem::path& folder) {
 std::vector<std::filesystem::path> folders(bool hidden) {
   std::vector<std::filesystem::path> all;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(clusters_folder(), ignored)) {
-    const std::string name = entry.path().filename();
-    if (entry.is_directory(ignored) && (name.starts_with(".gone-") ? hidden : !hidden && !name.starts_with(".")))
-      all.push_back(entry.path());
+  for (const auto& entry : list_folder(clusters_folder())) {
+    const std::string name = entry.filename();
+    if (fs::is_directory(entry, ignored) && (name.starts_with(".gone-") ? hidden : !hidden && !name.starts_with("."))) all.push_back(entry);
   }
-  std::sort(all.begin(), all.end());
   return all;
 }
 
@@ -465,8 +463,8 @@ class LocalProvider : public Provider {
     const std::string suffix = cgroup_suffix();
     std::error_code ignored;
     for (const char* top : {"/sys/fs/cgroup/memory/kiln", "/sys/fs/cgroup/kiln"}) {
-      for (const auto& entry : fs::directory_iterator(top, ignored)) {
-        const std::string group = entry.path().filename();
+      for (const auto& entry : list_folder(top)) {
+        const std::string group = entry.filename();
         if (!group.ends_with(suffix)) continue;
         if (!fs::exists(cluster_folder(group.substr(0, group.size() - suffix.size())), ignored)) orphans.push_back("/kiln/" + group);
       }
@@ -475,7 +473,7 @@ class LocalProvider : public Provider {
   }
 };
 
-const RegisterProvider registration{"local", "containers on this machine; no root needed",
+const RegisterProvider registration{"local", "containers on this machine; no root needed", Reach::kHere,
                                     [] { return std::make_unique<LocalProvider>(); }};
 
 }  // namespace

@@ -115,27 +115,29 @@ std::string agent_answer(const std::string& request) {
 
 int keepers() {
   int count = 0;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream file(entry.path() / "cmdline");  // the process may end meanwhile
-    const std::string command((std::istreambuf_iterator<char>(file)), {});
+  for (const auto& process : list_folder("/proc")) {
+    const std::string command = read_file_if_there(process / "cmdline").value_or("");  // it may end meanwhile
     if (command.find("local-cluster") != std::string::npos) ++count;
   }
   return count;
 }
 
+// Control groups in `folder`, at every depth; a cluster that is ending may take its own away meanwhile.
+std::string groups_in(const fs::path& folder) {
+  std::string all;
+  std::error_code ignored;
+  for (const auto& group : list_folder(folder)) {
+    if (fs::is_directory(group, ignored)) all += group.native() + "\n" + groups_in(group);
+  }
+  return all;
+}
+
 // What a cluster could leave on the host.
 std::string traces() {
   std::string all = read_file("/proc/self/mountinfo");
-  for (const auto& entry : fs::directory_iterator("/sys/class/net")) all += entry.path().filename().native() + "\n";
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator("/run/netns", ignored)) all += entry.path().native() + "\n";
-  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", ignored)) {
-    if (fs::exists(controller.path() / "kiln", ignored)) {
-      for (const auto& group : fs::recursive_directory_iterator(controller.path() / "kiln", ignored)) {
-        if (group.is_directory()) all += group.path().native() + "\n";
-      }
-    }
-  }
+  for (const auto& device : list_folder("/sys/class/net")) all += device.filename().native() + "\n";
+  for (const auto& network : list_folder("/run/netns")) all += network.native() + "\n";
+  for (const auto& controller : list_folder("/sys/fs/cgroup")) all += groups_in(controller / "kiln");
   return all;
 }
 

@@ -80,8 +80,8 @@ std::vector<std::filesystem::path> hierarchies() {
 // Its sub-groups first. False while a process is in it.
 bool remove_group(const std::filesystem::path& group) {
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(group, ignored)) {
-    if (entry.is_directory(ignored) && !remove_group(entry.path())) return false;
+  for (const auto& entry : list_folder(group)) {
+    if (fs::is_directory(entry, ignored) && !remove_group(entry)) return false;
   }
   return ::rmdir(group.c_str()) == 0 || errno == ENOENT;
 }

@@ -1,0 +1,69 @@
+"""What tests do to instances from outside: /_fake/instances, and where clients of the machines run: /_fake/client.
+
+    GET  /_fake/instances                  all of them: region, state, addresses, machine's state
+    POST /_fake/instances/ID/spot-notice   {"seconds": 120, "action": "terminate"}: the metadata service tells; after that the instance is taken back
+    POST /_fake/instances/ID/kill          its machine is lost; the instance stays `running`, its status checks fail
+    POST /_fake/instances/ID/retire        EC2 takes it at once (Server.SpotInstanceTermination, or Server.InternalError when it is not spot)
+    GET  /_fake/client                     the command that a program must be started with to be where public addresses lead to machines
+"""
+import threading
+
+
+class InstanceControl:
+    def __init__(self, front):
+        self.front, self.world = front, front.world
+        front.pages["GET", "instances"] = self.list
+        front.pages["POST", "instances"] = self.act
+        front.pages["GET", "client"] = self.client
+
+    def list(self, rest, _query, _body):
+        with self.world.lock:
+            return [self.shown(region, instance) for region in self.world.regions.values() for instance in region.instances.values()
+                    if rest in ("", instance.id)]
+
+    def shown(self, region, instance):
+        machines = self.front.machines
+        return {"id": instance.id, "region": region.name, "state": instance.state(), "private_ip": instance.private_ip,
+                "public_ip": instance.public_ip() if instance.interface else None, "machine": machines.state(instance.id) if machines else None,
+                "spot": instance.spot is not None, "tags": instance.tags, "error": instance.lane.error}
+
+    def find(self, instance_id):
+        for region in self.world.regions.values():
+            if instance_id in region.instances:
+                return region.instances[instance_id]
+        raise ValueError(f"there is no instance '{instance_id}'")
+
+    def act(self, rest, _query, body):
+        instance_id, _, verb = rest.partition("/")
+        with self.world.lock:
+            instance = self.find(instance_id)
+            if verb == "spot-notice":
+                seconds = float((body or {}).get("seconds", 120))
+                if instance.spot is None:
+                    raise ValueError(f"'{instance_id}' is not a spot instance")
+                if self.front.machines:
+                    self.front.machines.spot_notice(instance_id, (body or {}).get("action", "terminate"), seconds)
+                timer = threading.Timer(seconds, self.retire, [instance])
+                timer.daemon = True
+                timer.start()
+            elif verb == "kill":
+                if self.front.machines:
+                    self.front.machines.kill(instance_id)
+                instance.killed = True
+            elif verb == "retire":
+                self.retire(instance)
+            else:
+                raise ValueError(f"no control path instances/ID/{verb}")
+            return self.shown(instance.region, instance)
+
+    def retire(self, instance):
+        with self.world.lock:
+            if instance.state() in ("pending", "running"):
+                if instance.spot:
+                    instance.terminate("Server.SpotInstanceTermination", "Spot instance termination", True)
+                else:
+                    instance.terminate("Server.InternalError", "Internal error on launch", True)
+
+    def client(self, _rest, _query, _body):
+        machines = self.front.machines
+        return {"prefix": machines.client() if machines else [], "endpoint": self.front.inner_endpoint}
