@@ -12,8 +12,8 @@ namespace kiln::cluster {
 double time_there(Session& session);
 
 // Follows the cluster's events from `since` (as time_there() tells it; earlier ones are history; 0: an agent that was just started has
-// none) and hands them to this process's stream, until each of `nodes` has said that it is ready. Error when a service fails for good (node, service, last lines of its log) or a
-// node's machine ends.
+// none) and hands them to this process's stream, until each of `nodes` has said that it is ready. Error when a service fails for good
+// (node, service, last lines of its log) or a node's machine ends.
 void wait_until_ready(Session& session, std::set<std::string> nodes, double since);
 
 }  // namespace kiln::cluster
