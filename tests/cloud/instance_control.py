@@ -4,9 +4,12 @@
     POST /_fake/instances/ID/spot-notice   {"seconds": 120, "action": "terminate"}: the metadata service tells; after that the instance is taken back
     POST /_fake/instances/ID/kill          its machine is lost; the instance stays `running`, its status checks fail
     POST /_fake/instances/ID/retire        EC2 takes it at once (Server.SpotInstanceTermination, or Server.InternalError when it is not spot)
-    GET  /_fake/client                     the command that a program must be started with to be where public addresses lead to machines
+    GET  /_fake/client                     the command that a program must be started with to be where public addresses lead to machines;
+                                           with ?vpc=ID it is in that VPC too, as by a VPN
 """
 import threading
+
+VPN_ADDRESS = "198.51.100.77"  # of a client that is in a VPC
 
 
 class InstanceControl:
@@ -64,6 +67,16 @@ class InstanceControl:
                 else:
                     instance.terminate("Server.InternalError", "Internal error on launch", True)
 
-    def client(self, _rest, _query, _body):
-        machines = self.front.machines
-        return {"prefix": machines.client() if machines else [], "endpoint": self.front.inner_endpoint}
+    def client(self, _rest, query, _body):
+        machines, prefix = self.front.machines, []
+        if machines:
+            prefix = machines.client(VPN_ADDRESS, self.vpc(query["vpc"])) if "vpc" in query else machines.client()
+        return {"prefix": prefix, "endpoint": self.front.inner_endpoint}
+
+    def vpc(self, identity):
+        with self.world.lock:
+            for region in self.world.regions.values():
+                found = self.front.behind.ec2(region).vpcs.get(identity)
+                if found:
+                    return {"id": found.id, "cidr": found.cidr_block}
+        raise ValueError(f"there is no VPC '{identity}'")

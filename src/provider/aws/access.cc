@@ -173,10 +173,14 @@ Fd Access::connect(const std::string& name, const std::string& node, int port, s
       throw;
     } catch (const Interrupted&) {
       throw;
-    } catch (const Error& error) {
+    } catch (Error& error) {
       if (left > kLookAgain) continue;
       const Machine* machine = timeout > kLookAgain ? record.find(node) : nullptr;  // it should have booted by now
-      if (machine == nullptr) throw;
+      if (machine == nullptr) {
+        error.set_hint(
+            "SSH is let in from what --authorized named at launch; a cluster with --private is reached from within its VPC only");
+        throw;
+      }
       fail("{}\n{}", error.message(), trouble_of(account_.ec2(), *machine));
     }
   }
