@@ -111,6 +111,23 @@ std::string variable_name(const std::string& name) {
   return variable;
 }
 
+bool holds(const Condition& condition, const Values& params) {
+  return std::all_of(condition.begin(), condition.end(), [&](const auto& wanted) {
+    const auto found = params.find(wanted.first);
+    return found != params.end() && found->second == wanted.second;
+  });
+}
+
+void check_parameter_value(const Module& module, const std::string& parameter, const std::string& value) {
+  const auto found = module.params.find(parameter);
+  if (found == module.params.end() || found->second.values.empty()) return;
+  const auto& values = found->second.values;
+  if (std::find(values.begin(), values.end(), value) != values.end()) return;
+  UsageError error(fmt::format("parameter {} of module {} cannot be {}", in_quotes(parameter), in_quotes(module.name), in_quotes(value)));
+  error.set_hint(did_you_mean_or_list(value, values));
+  throw error;
+}
+
 Values effective_params(const Module& module, const Values& given, const Values& builtins) {
   std::vector<std::string> known;
   for (const auto& [name, parameter] : module.params) known.push_back(name);
@@ -121,6 +138,7 @@ Values effective_params(const Module& module, const Values& given, const Values&
       error.set_hint(known.empty() ? "it has none" : did_you_mean_or_list(name, known));
       throw error;
     }
+    check_parameter_value(module, name, value);
     values[name] = value;
   }
   for (const auto& [name, parameter] : module.params) {

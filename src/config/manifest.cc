@@ -12,8 +12,8 @@ namespace kiln::config {
 
 namespace {
 
-const std::vector<std::string> kManifestKeys = {"summary",  "requires", "after",    "params",   "network",  "timeout",
-                                                "packages", "sources",  "services", "commands", "appliance"};
+const std::vector<std::string> kManifestKeys = {"summary",  "requires", "after", "params",   "network",  "timeout",
+                                                "packages", "sources",  "build", "services", "commands", "appliance"};
 const std::vector<std::string> kPackageFamilies = {"debian", "rpm"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
@@ -60,11 +60,20 @@ Parameter read_parameter(const Value& value, const std::string& name) {
   Parameter parameter;
   Value given = value;
   if (value.is_map()) {
-    value.only_keys("parameter '" + name + "'", {"default", "doc"});
+    value.only_keys("parameter '" + name + "'", {"default", "doc", "values"});
     if (const Value doc = value["doc"]; !doc.is_null()) parameter.doc = doc.as_string("'doc'");
     given = value["default"];
+    if (const Value values = value["values"]; !values.is_null()) {
+      parameter.values = values.as_strings("'values'");
+      if (parameter.values.empty()) values.fail("'values' is an empty list", "leave it out where a parameter may have any");
+    }
   }
   parameter.default_value = read_parameter_text(given, "parameter '" + name + "'");
+  const auto& values = parameter.values;
+  if (!values.empty() && !contains(values, parameter.default_value)) {
+    given.fail("parameter '" + name + "' cannot be " + in_quotes(parameter.default_value) + ": it is none of its 'values'",
+               did_you_mean_or_list(parameter.default_value, values));
+  }
   // The user's value replaces the default whole, so a default may use kiln's names but not other parameters'.
   for (const auto& used : given.at_this_place([&] { return placeholders(parameter.default_value); })) {
     if (!contains(bake_placeholders(), used)) {
@@ -73,6 +82,28 @@ Parameter read_parameter(const Value& value, const std::string& name) {
     }
   }
   return parameter;
+}
+
+std::map<std::string, std::vector<std::string>> read_packages(const Value& map, const ManifestContext& context) {
+  std::map<std::string, std::vector<std::string>> packages;
+  for (const auto& [family, names] : map.as_map("'packages'")) {
+    if (!contains(kPackageFamilies, family)) continue;
+    for (const auto& item : names.as_scalars("'" + family + "'")) {
+      context.problems.attempt([&, &family = family] { packages[family].push_back(read_package_name(item, &context)); });
+    }
+  }
+  return packages;
+}
+
+BuildNeeds read_build(const Value& map, const ManifestContext& context) {
+  BuildNeeds build;
+  if (!context.check_keys(map, "'build'", {"if", "packages", "network"})) return build;
+  build.condition = read_condition(map["if"], context);
+  if (const Value network = map["network"]; !network.is_null()) build.network = network.as_bool("'network'");
+  const Value packages = map["packages"];
+  if (context.check_keys(packages, "'packages'", kPackageFamilies)) build.packages = read_packages(packages, context);
+  if (build.packages.empty() && !build.network) map.fail_at_key("'build' asks for nothing", "give it packages, or network: true");
+  return build;
 }
 
 NodeCommand read_command(const Value& value, const std::string& name, const ManifestContext& context) {
@@ -190,6 +221,25 @@ std::string read_package_name(const Value& value, const ManifestContext* context
   return text;
 }
 
+Condition read_condition(const Value& value, const ManifestContext& context) {
+  Condition condition;
+  std::vector<std::string> known;
+  for (const auto& [name, parameter] : context.module.params) known.push_back(name);
+  for (const auto& [name, wanted] : value.as_map("'if'")) {
+    const auto parameter = context.module.params.find(name);
+    if (parameter == context.module.params.end()) {
+      wanted.fail_at_key("'if' names " + in_quotes(name) + ", which is no parameter of the module",
+                         known.empty() ? "it has none" : did_you_mean_or_list(name, known));
+    }
+    const std::string text = wanted.is_null() ? std::string() : wanted.as_string("parameter '" + name + "' in 'if'");
+    const auto& values = parameter->second.values;
+    if (!values.empty() && !contains(values, text))
+      wanted.fail("parameter '" + name + "' is never " + in_quotes(text), did_you_mean_or_list(text, values));
+    condition[name] = text;
+  }
+  return condition;
+}
+
 std::string read_parameter_text(const Value& value, const std::string& what) {
   if (value.is_null()) return {};
   if (!value.is_list()) return value.as_string(what);
@@ -247,13 +297,10 @@ Module read_manifest(const std::string& name, const Value& root, Problems& probl
   });
   problems.attempt([&] {
     const Value packages = root["packages"];
-    if (!context.check_keys(packages, "'packages'", kPackageFamilies)) return;
-    for (const auto& [family, names] : packages.as_map("'packages'")) {
-      if (!contains(kPackageFamilies, family)) continue;
-      for (const auto& item : names.as_scalars("'" + family + "'")) {
-        problems.attempt([&, &family = family] { module.packages[family].push_back(read_package_name(item, &context)); });
-      }
-    }
+    if (context.check_keys(packages, "'packages'", kPackageFamilies)) module.packages = read_packages(packages, context);
+  });
+  problems.attempt([&] {
+    if (const Value build = root["build"]; !build.is_null()) module.build = read_build(build, context);
   });
   problems.attempt([&] { read_sources(root["sources"], context, module.sources); });
   problems.attempt([&] { read_services(root["services"], context, module.services); });

@@ -38,6 +38,8 @@ void check_word_name(const Value& at, std::string_view kind, const std::string& 
 bool has_placeholder(const std::string& text);
 // The names of distribution packages, placeholders allowed where `context` is given.
 std::string read_package_name(const Value& value, const ManifestContext* context);
+// The value of an `if:`; its names are parameters of the module.
+Condition read_condition(const Value& value, const ManifestContext& context);
 // A parameter's value as text: a list's items with blanks between.
 std::string read_parameter_text(const Value& value, const std::string& what);
 // 64 or 128 hex digits by `bits`, small letters; a placeholder is left as it is.

@@ -98,6 +98,7 @@ const KindRule& find_rule(const Value& value, const std::string& what) {
     kinds.emplace_back(rule.key);
     all.emplace_back(rule.key);
     all.insert(all.end(), rule.other_keys.begin(), rule.other_keys.end());
+    all.emplace_back("if");
     const Value given = value[rule.key];
     if (given.is_null()) continue;
     if (found != nullptr) {
@@ -119,6 +120,7 @@ SourceLocation read_location(const Value& value, const std::string& what, const 
   const KindRule& rule = find_rule(value, what);
   std::vector<std::string> known = rule.other_keys;
   known.insert(known.begin(), rule.key);
+  known.emplace_back("if");
   for (const auto& [key, member] : value.as_map(what)) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     // A key of another kind is no slip of the pen: say whose it is.
@@ -131,6 +133,7 @@ SourceLocation read_location(const Value& value, const std::string& what, const 
 
   SourceLocation location;
   location.kind = rule.kind;
+  location.condition = read_condition(value["if"], context);
   const Value given = value[rule.key];
   const bool may_be_list = rule.kind == SourceLocation::Kind::kPypi || rule.kind == SourceLocation::Kind::kMaven;
   const std::string key_words = fmt::format("'{}'", rule.key);

@@ -16,7 +16,11 @@ namespace kiln::config {
 struct Parameter {
   std::string default_value;
   std::string doc;
+  std::vector<std::string> values = {};  // that it may have; empty: any
 };
+
+// What parameters must be for something to be so (`if: {source: git}`). Empty: it is always so.
+using Condition = std::map<std::string, std::string>;
 
 // One place a source can come from.
 struct SourceLocation {
@@ -28,6 +32,7 @@ struct SourceLocation {
   bool sdist = false;             // pypi: the source distribution
   bool transitive = true;         // maven
   bool unpack = false;            // url, pypi, file: an archive that init.sh gets unpacked
+  Condition condition = {};       // `if`: where it does not hold, the location is not there
 };
 
 struct SourceSpec {
@@ -108,6 +113,13 @@ struct Appliance {
 // What a setting's `kind` may be: text; number, from 1; size, as Java has it: 512m, 2g.
 const std::vector<std::string>& setting_kinds();
 
+// What a module needs only while its init.sh runs, and no image gets: see bake/plan.h.
+struct BuildNeeds {
+  Condition condition;                                       // `if`
+  std::map<std::string, std::vector<std::string>> packages;  // as a module's
+  bool network = false;                                      // init.sh may reach the network, with the settings of this machine
+};
+
 struct Module {
   std::string name;
   std::string summary;
@@ -118,6 +130,7 @@ struct Module {
   std::chrono::seconds timeout = kDefaultScriptTimeout;      // of init.sh and of warm.sh
   std::map<std::string, std::vector<std::string>> packages;  // "debian", "rpm"; each for package_on()
   std::vector<SourceSpec> sources;
+  std::optional<BuildNeeds> build;
   std::vector<Service> services;
   std::map<std::string, NodeCommand> commands;
   Appliance appliance;
@@ -144,6 +157,10 @@ Module module_from_json(const Json& json);  // Error naming the member
 std::optional<std::string> package_on(const std::string& entry, const std::string& architecture);
 
 using Values = std::map<std::string, std::string>;
+// Whether the parameters are what the condition says.
+bool holds(const Condition& condition, const Values& params);
+// UsageError for a value that the module's parameter may not have; nothing where the module has no such parameter.
+void check_parameter_value(const Module& module, const std::string& parameter, const std::string& value);
 // Replaces {name} by its value, {{ and }} by braces. Error for a name that has no value ("unknown placeholder '{x}' in '…'").
 std::string expand(const std::string& text, const Values& values);
 // The names in braces, in order. Error for a brace that is neither doubled nor part of one.
@@ -159,7 +176,7 @@ int instance_count(const std::string& text);
 // "worker_memory" → "WORKER_MEMORY": the end of KILN_PARAM_… and KILN_SOURCE_….
 std::string variable_name(const std::string& name);
 // Every parameter of the module: the given value, else the default with `builtins` ({java_version} …) filled in.
-// Error for a given one that the module does not have, with the nearest as the hint.
+// Error for a given one that the module does not have, with the nearest as the hint; UsageError for a value that it may not have.
 Values effective_params(const Module& module, const Values& given, const Values& builtins);
 
 }  // namespace kiln::config

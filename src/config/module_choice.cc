@@ -72,11 +72,18 @@ void check_module_choice(const ModuleChoice& choice, const Module& manifest) {
   std::vector<std::string> known;
   for (const auto& [name, parameter] : manifest.params) known.push_back(name);
   for (const auto& [name, value] : choice.params) {
-    if (manifest.params.contains(name)) continue;
-    const auto place = choice.param_places.find(name);
-    (place != choice.param_places.end() ? place->second : choice.place)
-        .fail("module " + in_quotes(choice.name) + " has no parameter " + in_quotes(name),
-              known.empty() ? "it has none" : did_you_mean_or_list(name, known));
+    const auto given = choice.param_places.find(name);
+    const auto& place = given != choice.param_places.end() ? given->second : choice.place;
+    if (manifest.params.contains(name)) {
+      try {
+        check_parameter_value(manifest, name, value);
+      } catch (const UsageError& error) {
+        place.fail(error.message(), error.hint_text());
+      }
+      continue;
+    }
+    place.fail("module " + in_quotes(choice.name) + " has no parameter " + in_quotes(name),
+               known.empty() ? "it has none" : did_you_mean_or_list(name, known));
   }
 }
 

@@ -65,6 +65,7 @@ Json location_to_json(const SourceLocation& location) {
   put(json, "sdist", location.sdist);
   put(json, "transitive", location.transitive, true);
   put(json, "unpack", location.unpack);
+  put(json, "if", location.condition);
   return json;
 }
 
@@ -78,8 +79,36 @@ SourceLocation location_from_json(JsonReader& reader) {
   location.sdist = reader.flag_or("sdist", false);
   location.transitive = reader.flag_or("transitive", true);
   location.unpack = reader.flag_or("unpack", false);
+  location.condition = reader.text_map("if");
   reader.only_read_members();
   return location;
+}
+
+Json build_to_json(const BuildNeeds& build) {
+  Json json = Json::object();
+  put(json, "if", build.condition);
+  put(json, "packages", build.packages);
+  put(json, "network", build.network);
+  return json;
+}
+
+using PackageLists = std::map<std::string, std::vector<std::string>>;
+
+PackageLists packages_from_json(JsonReader& reader, const Json& json) {
+  PackageLists lists;
+  if (!reader.has("packages")) return lists;
+  JsonReader packages = reader.object("packages");
+  for (const auto& [family, names] : json.at("packages").items()) lists[family] = packages.texts(family);
+  return lists;
+}
+
+BuildNeeds build_from_json(JsonReader reader, const Json& json) {
+  BuildNeeds build;
+  build.condition = reader.text_map("if");
+  build.packages = packages_from_json(reader, json);
+  build.network = reader.flag_or("network", false);
+  reader.only_read_members();
+  return build;
 }
 
 Json ready_to_json(const Ready& ready) {
@@ -211,7 +240,10 @@ Json module_to_json(const Module& module) {
   Json json = {{"name", module.name}, {"summary", module.summary}};
   put(json, "requires", module.requires_modules);
   put(json, "after", module.after);
-  for (const auto& [name, parameter] : module.params) json["params"][name] = {{"default", parameter.default_value}, {"doc", parameter.doc}};
+  for (const auto& [name, parameter] : module.params) {
+    json["params"][name] = {{"default", parameter.default_value}, {"doc", parameter.doc}};
+    put(json["params"][name], "values", parameter.values);
+  }
   put(json, "network", module.network);
   if (module.timeout != kDefaultScriptTimeout) json["timeout"] = module.timeout.count();
   put(json, "packages", module.packages);
@@ -220,6 +252,7 @@ Json module_to_json(const Module& module) {
     for (const auto& location : source.mirrors) mirrors.push_back(location_to_json(location));
     json["sources"].push_back({{"name", source.name}, {"mirrors", mirrors}});
   }
+  if (module.build) json["build"] = build_to_json(*module.build);
   for (const auto& service : module.services) json["services"].push_back(service_to_json(service));
   for (const auto& [name, command] : module.commands) {
     json["commands"][name] = {{"exec", command.exec}, {"user", command.user}, {"doc", command.doc}};
@@ -236,16 +269,14 @@ Module module_from_json(const Json& json) {
   module.requires_modules = reader.texts("requires");
   module.after = reader.texts("after");
   for (auto& [name, parameter] : reader.object_map("params")) {
-    module.params[name] = {parameter.text_or("default", {}), parameter.text_or("doc", {})};
+    module.params[name] = {parameter.text_or("default", {}), parameter.text_or("doc", {}), parameter.texts("values")};
     parameter.only_read_members();
   }
   module.network = reader.flag_or("network", false);
   constexpr std::int64_t kDefault = std::chrono::seconds(kDefaultScriptTimeout).count();
   module.timeout = std::chrono::seconds(reader.integer_or("timeout", kDefault, 1, std::numeric_limits<std::int32_t>::max()));
-  if (reader.has("packages")) {
-    JsonReader packages = reader.object("packages");
-    for (const auto& [family, names] : json.at("packages").items()) module.packages[family] = packages.texts(family);
-  }
+  module.packages = packages_from_json(reader, json);
+  if (reader.has("build")) module.build = build_from_json(reader.object("build"), json.at("build"));
   for (auto& source : reader.objects("sources")) {
     SourceSpec spec;
     spec.name = source.text("name");

@@ -142,6 +142,54 @@ TEST(Module, json_that_is_wrong_names_the_member) {
   EXPECT_EQ(message("/params/version/default", Json::array()), "module: 'params.version.default' must be text, found a list");
 }
 
+constexpr const char* kBuilt = R"(
+summary: s
+params:
+  source: {default: pypi, values: [pypi, git]}
+  jdk: 17
+sources:
+  it:
+    - {pypi: "it==1", if: {source: pypi}}
+    - {git: "https://example.org/it", ref: v1, if: {source: git, jdk: "17"}}
+build:
+  if: {source: git}
+  packages: {debian: ["openjdk-{jdk}-jdk-headless", "grub-pc-bin [amd64]"], rpm: [maven]}
+  network: true
+)";
+
+TEST(Module, says_what_is_needed_to_build_it_and_when) {
+  const Module module = parse_module("it", "module.yaml", kBuilt);
+  EXPECT_EQ(module.params.at("source").values, (std::vector<std::string>{"pypi", "git"}));
+  ASSERT_TRUE(module.build);
+  EXPECT_EQ(module.build->condition, (Condition{{"source", "git"}}));
+  EXPECT_EQ(module.build->packages.at("debian").at(0), "openjdk-{jdk}-jdk-headless");
+  EXPECT_TRUE(module.build->network);
+  EXPECT_FALSE(module.network);
+  EXPECT_EQ(module.sources.at(0).mirrors.at(1).condition, (Condition{{"jdk", "17"}, {"source", "git"}}));
+  const Json json = module_to_json(module);
+  EXPECT_EQ(module_to_json(module_from_json(Json::parse(json.dump()))), json);
+}
+
+TEST(Module, a_condition_holds_when_all_parameters_are_what_it_says) {
+  EXPECT_TRUE(holds({}, {}));
+  EXPECT_TRUE(holds({{"source", "git"}}, {{"source", "git"}, {"ref", ""}}));
+  EXPECT_FALSE(holds({{"source", "git"}}, {{"source", "pypi"}}));
+  EXPECT_FALSE(holds({{"source", "git"}, {"ref", "x"}}, {{"source", "git"}, {"ref", ""}}));
+  EXPECT_FALSE(holds({{"source", "git"}}, {}));
+}
+
+TEST(Module, a_parameter_may_have_some_values_only) {
+  const Module module = parse_module("it", "module.yaml", kBuilt);
+  EXPECT_EQ(effective_params(module, {{"source", "git"}}, {}).at("source"), "git");
+  try {
+    effective_params(module, {{"source", "gti"}}, {});
+    FAIL() << "was accepted";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.message(), "parameter 'source' of module 'it' cannot be 'gti'");
+    EXPECT_EQ(error.hint_text(), "did you mean 'git'?");
+  }
+}
+
 TEST(Module, alternatives_that_are_switched_may_share_a_port) {
   EXPECT_NO_THROW(parse_module("m", "f", R"(
 summary: s
