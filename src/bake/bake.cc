@@ -87,7 +87,8 @@ void Bake::build_modules() {
   std::map<std::size_t, std::size_t> task_of_layer;
   for (std::size_t i = 0; i < plan_.layers.size(); ++i) {
     const PlannedLayer& layer = plan_.layers[i];
-    if (layer.kind != Kind::kModule) continue;
+    if (layer.kind != Kind::kModule && layer.kind != Kind::kBuild) continue;
+    if (!is_needed(layer)) continue;
     GraphTask task{layer.name, {}, [this, i] { build_layer(i); }};
     for (const std::size_t below : layer.below) {
       if (const auto found = task_of_layer.find(below); found != task_of_layer.end()) task.after.push_back(found->second);
@@ -133,7 +134,7 @@ void Bake::build_layer(std::size_t index) {
         if (planned.kind == Kind::kModule) layer->module = plan_.modules[planned.module].manifest.name;
         layer->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         store_.add_layer(*layer, work);
-        if (options_.on_layer) options_.on_layer(*layer);
+        if (options_.on_layer && planned.kind != Kind::kBuild) options_.on_layer(*layer);
       } catch (Error& error) {
         if (options_.on_error == OnError::kKeep) {
           say("the files of the failed step are in " + work.path().native());
@@ -208,6 +209,7 @@ Image Bake::image() const {
   image.spec_file = spec_.file;
   image.spec = config::image_spec_to_json(spec_);
   for (const auto& planned : plan_.layers) {
+    if (planned.kind == Kind::kBuild) continue;
     if (const auto found = layers_.find(planned.key); found != layers_.end()) image.layers.push_back(found->second);
   }
   if (on_) image.modules = on_->image.modules;
@@ -219,6 +221,7 @@ BakeResult Bake::tell_plan() const {
   BakeResult result;
   result.image = image();
   for (const auto& planned : plan_.layers) {
+    if (!is_needed(planned) && built_.count(planned.key) == 0) continue;
     LayerOutcome outcome;
     outcome.why = why(planned);
     outcome.reused = layers_.count(planned.key) != 0 && built_.count(planned.key) == 0;

@@ -1,5 +1,8 @@
 // How a layer of each kind is made: its step, with what the step needs.
+#include <algorithm>
+
 #include "bake/bake_run.h"
+#include "bake/lent_files.h"
 #include "bake/packages.h"
 #include "bake/sbom.h"
 #include "bake/scripts.h"
@@ -20,6 +23,7 @@ StepResult Bake::run_step(const PlannedLayer& layer, const StepPlace& place, con
     case Kind::kBase:
       return make_base(layer, place);
     case Kind::kPackages:
+    case Kind::kBuild:
       return make_packages(layer, place);
     case Kind::kModule:
       return make_module(layer, place, unpacked);
@@ -49,6 +53,7 @@ std::vector<AccountLayer> Bake::accounts_below(const PlannedLayer& layer) const 
   std::vector<AccountLayer> accounts;
   for (const std::size_t below : layer.below) {
     const PlannedLayer& lower = plan_.layers[below];
+    if (lower.kind == Kind::kBuild) continue;
     std::string name;
     if (lower.kind == Kind::kModule) name = plan_.modules[lower.module].manifest.name;
     if (lower.kind == Kind::kWarm) name = "warm";
@@ -138,6 +143,7 @@ StepResult Bake::make_module(const PlannedLayer& layer, const StepPlace& place, 
   const PlannedModule& module = plan_.modules[layer.module];
   RunStep step;
   SourceFolders sources = unpacked;
+  std::map<std::string, std::string> commits;
   for (const auto& request : module.sources) {
     if (unpacked.count(request.spec.name) != 0) continue;
     const auto record = sources_.find(request);
@@ -146,9 +152,14 @@ StepResult Bake::make_module(const PlannedLayer& layer, const StepPlace& place, 
     const auto source = mounted_source(sources_, request.spec.name, *record);
     step.binds.push_back({source.path, source.target, true});
     sources.emplace(request.spec.name, source.target);
+    if (const std::string commit = commit_of(record->from); !commit.empty())
+      commits[fmt::format("KILN_SOURCE_{}_COMMIT", config::variable_name(request.spec.name))] = commit;
   }
   step.lower = folders_below(layer);
-  step.network = module.manifest.network;
+  step.tools = static_cast<std::size_t>(
+      std::count_if(layer.below.begin(), layer.below.end(), [&](std::size_t below) { return plan_.layers[below].kind == Kind::kBuild; }));
+  step.network = module.has_network();
+  if (module.is_built() && module.manifest.build->network) step.lent = lent_files();
   std::vector<std::string> files;
   for (const auto& [file, digest] : files_for_script(module, "init.sh")) files.push_back(file);
   step.module_folders = {{module.manifest.name, module.manifest.folder, files}};
@@ -156,6 +167,7 @@ StepResult Bake::make_module(const PlannedLayer& layer, const StepPlace& place, 
   if (on_) step.accounts = accounts_below(layer);
   const std::string stage = layer.inputs.value("stage", "bake");
   step.scripts = {module_script(module, plan_.builtins, stage, "init.sh", spec_.epoch, jobs_, sources, step.network)};
+  step.scripts[0].env.insert(commits.begin(), commits.end());
   return run_scripts(place, step);
 }
 

@@ -106,7 +106,16 @@ std::vector<std::string> Bake::packages_differ(const PlannedLayer& layer) const 
 }
 
 bool Bake::is_whole() const {
-  return std::all_of(plan_.layers.begin(), plan_.layers.end(), [&](const PlannedLayer& layer) { return layers_.count(layer.key) != 0; });
+  return std::all_of(plan_.layers.begin(), plan_.layers.end(),
+                     [&](const PlannedLayer& layer) { return layers_.count(layer.key) != 0 || !is_needed(layer); });
+}
+
+// What a module is built with is not, where that has been done.
+bool Bake::is_needed(const PlannedLayer& layer) const {
+  if (layer.kind != Kind::kBuild) return true;
+  return std::any_of(plan_.layers.begin(), plan_.layers.end(), [&](const PlannedLayer& other) {
+    return other.kind == Kind::kModule && other.module == layer.module && layers_.count(other.key) == 0;
+  });
 }
 
 bool Bake::has_ground() const {
@@ -152,6 +161,8 @@ const Layer* Bake::previous_layer(const std::string& name) const {
 
 std::string Bake::why(const PlannedLayer& layer) const {
   const bool there = layers_.count(layer.key) != 0 && built_.count(layer.key) == 0;
+  if (layer.kind == Kind::kBuild)
+    return there ? "already in the store" : fmt::format("module {} is built with it", plan_.modules[layer.module].manifest.name);
   const Layer* before = previous_layer(layer.name);
   if (before == nullptr) return there ? "already in the store" : "first time";
   if (before->key == layer.key) return there ? "unchanged" : "its files are no longer in the store";

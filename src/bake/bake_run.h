@@ -45,6 +45,7 @@ class Bake {
   void read_modules();
   void make_plan();
   bool is_whole() const;
+  bool is_needed(const PlannedLayer& layer) const;
   bool has_ground() const;
   void build_strange_base();
   void lay_ground();

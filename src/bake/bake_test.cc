@@ -415,6 +415,111 @@ TEST_F(BakeTest, FailingScriptIsShownWithItsLastWordsAndLeavesTheStoreWhole) {
   EXPECT_EQ(built(bake()), (Lines{"module b", "warm", "agent"}));
 }
 
+class BuildTest : public BakeTest {
+ protected:
+  // A module that a package builds; it does to the package's files whatever a careless script would.
+  void build_with(const std::string& package, const std::string& more = "") {
+    module("x",
+           "summary: x\nrequires: [a]\nparams: {source: built}\nbuild: {if: {source: made}, packages: {debian: [" + package +
+               "]}, network: true}\n",
+           {{"init.sh", "mkdir /opt/x\ncat /opt/packages/" + package + " /opt/a/seed > /opt/x/said\necho over > /opt/packages/" + package +
+                            "\ncat /etc/passwd > /opt/x/accounts\necho 'x:x:904:904::/:/bin/sh' >> /etc/passwd\n"
+                            "cat /root/.m2/settings.xml > /opt/x/settings\ntouch /root/.m2/downloaded /root/own\n" +
+                            more}});
+    config::ModuleChoice choice;
+    choice.name = "x";
+    choice.params["source"] = "made";
+    spec_.modules = {choice};
+    write_file_atomically(settings_, "<settings/>\n", 0644);
+    ::setenv("HOME", folder_.path().c_str(), 1);
+  }
+  void SetUp() override {
+    BakeTest::SetUp();
+    if (const char* home = std::getenv("HOME")) home_ = home;
+    make_folder(settings_.parent_path());
+  }
+  void TearDown() override { ::setenv("HOME", home_.c_str(), 1); }
+  std::string files_of_image(const BakeResult& result) {
+    std::string text;
+    for (const auto& made : result.image.layers) text += read_file(store_.layer_folder(made.key).parent_path() / "files");
+    return text;
+  }
+  fs::path settings_ = folder_.path() / ".m2/settings.xml";
+  std::string home_;
+};
+
+TEST_F(BuildTest, WhatAModuleIsBuiltWithIsNotInTheImage) {
+  build_with("compiler");
+  const BakeResult result = bake();
+  EXPECT_EQ(built(result), (Lines{"base", "module a", "build x", "module x", "agent"}));
+  const fs::path made = layer(result, "module x");
+  EXPECT_EQ(read_file(made / "opt/x/said"), "here\nseed\n");
+  EXPECT_EQ(read_file(made / "opt/x/settings"), "<settings/>\n");
+  // The tool's account is nobody's, and the module's own is added to the image's.
+  const std::string accounts = "root:x:0:0:root:/root:/bin/sh\na:x:901:901::/:/bin/sh\n";
+  EXPECT_EQ(read_file(made / "opt/x/accounts"), accounts);
+  EXPECT_EQ(read_file(made / "etc/passwd"), accounts + "x:x:904:904::/:/bin/sh\n");
+  const std::string files = files_of_image(result);
+  EXPECT_EQ(files.find("packages"), std::string::npos) << files;
+  EXPECT_EQ(files.find(".m2"), std::string::npos) << files;
+  EXPECT_NE(files.find("root/own\n"), std::string::npos) << files;
+  EXPECT_EQ(result.image.layers.size(), 4u);
+  EXPECT_EQ(read_file(layer(result, "agent") / "usr/lib/kiln/image.json").find("build x"), std::string::npos);
+  expect_whole_store();
+}
+
+TEST_F(BuildTest, IsDoneOnceAndItsToolsAreGarbageThen) {
+  build_with("compiler");
+  const BakeResult first = bake();
+  EXPECT_EQ(built(bake()), Lines{});
+  expect_nothing_left();
+  EXPECT_FALSE(fs::exists(layer(first, "build x")));
+  const BakeResult again = bake();
+  EXPECT_EQ(built(again), Lines{});
+  EXPECT_FALSE(again.changed);
+  EXPECT_EQ(again.image.digest, first.image.digest);
+  // Other tools, another module.
+  build_with("linker");
+  EXPECT_EQ(built(bake()), (Lines{"build x", "module x", "agent"}));
+  // Another script, the same tools.
+  build_with("linker", "touch /opt/x/more\n");
+  EXPECT_EQ(built(bake()), (Lines{"module x", "agent"}));
+}
+
+TEST_F(BuildTest, IsNotDoneWhereItsConditionDoesNotHold) {
+  build_with("compiler");
+  spec_.modules[0].params["source"] = "built";
+  write("x", "init.sh", "ls /opt > /opt/x\n");
+  const BakeResult result = bake();
+  EXPECT_EQ(built(result), (Lines{"base", "module a", "module x", "agent"}));
+  EXPECT_EQ(read_file(layer(result, "module x") / "opt/x"), "a\nx\n");
+}
+
+TEST_F(BuildTest, IsDoneOverAFinishedImageToo) {
+  const Image first = bake().image;
+  build_with("compiler");
+  const Image image = add_modules(store_, first, spec_.modules, options_);
+  Lines names;
+  for (const auto& made : image.layers) names.push_back(made.name);
+  EXPECT_EQ(names, (Lines{"base", "module a", "module b", "module c", "warm", "agent", "module x at launch", "agent at launch"}));
+  const fs::path made = store_.layer_folder(image.layers[6].key);
+  EXPECT_EQ(read_file(made / "opt/x/said"), "here\nseed\n");
+  EXPECT_EQ(read_file(made / "etc/passwd").find("compiler"), std::string::npos);
+  EXPECT_NE(read_file(made / "etc/passwd").find("c:x:902"), std::string::npos);
+}
+
+TEST_F(BuildTest, ThatFailsIsToldAndLeavesTheStoreWhole) {
+  build_with("compiler", "echo BUILD FAILURE\nexit 1\n");
+  const std::string error = error_of_bake();
+  EXPECT_NE(error.find("init.sh of module 'x' failed with exit code 1"), std::string::npos) << error;
+  EXPECT_NE(error.find("BUILD FAILURE"), std::string::npos) << error;
+  EXPECT_TRUE(fs::is_empty(store_.home() / "tmp"));
+  expect_whole_store();
+  // The tools are there for the next attempt.
+  build_with("compiler");
+  EXPECT_EQ(built(bake()), (Lines{"module x", "agent"}));
+}
+
 TEST_F(BakeTest, UndefinedVariablesAndFailedCommandsEndAScript) {
   write("b", "init.sh", "cat /nowhere\ntouch /opt/b\n");
   EXPECT_NE(error_of_bake().find("/nowhere"), std::string::npos);

@@ -120,7 +120,10 @@ class Unpinned {
     };
     for (std::size_t i = on == nullptr ? 0 : on->modules.size(); i < image.modules.size(); ++i) {
       const auto& manifest = image.modules[i].manifest;
+      const auto& build = manifest.build;
+      const bool built = build && config::holds(build->condition, image.modules[i].params);
       if (manifest.network) add("module " + manifest.name, "its init.sh may get things from the network (network: true)");
+      if (built) add("module " + manifest.name, "it is built, with packages that are not locked, maybe from the network (build:)");
     }
     for (const auto& layer : image.layers) {
       if (layer.inputs.value("kind", "") != "warm" || !is_new_layer(layer)) continue;

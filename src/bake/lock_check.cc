@@ -119,11 +119,8 @@ void pin_commits(const Lock& lock, std::vector<PlannedModule>& modules) {
     for (auto& request : module.sources) {
       const auto source = locked->second.sources.find(request.spec.name);
       if (source == locked->second.sources.end()) continue;
-      // "git: URL at REF (COMMIT)", as sources.cc writes it.
-      const std::string& from = source->second.from;
-      const std::size_t bracket = from.rfind(" (");
-      if (!from.starts_with("git: ") || bracket == std::string::npos || !from.ends_with(')')) continue;
-      const std::string commit = from.substr(bracket + 2, from.size() - bracket - 3);
+      const std::string commit = commit_of(source->second.from);
+      if (commit.empty()) continue;
       for (auto& location : request.spec.mirrors) {
         if (location.kind == config::SourceLocation::Kind::kGit) location.ref = commit;
       }

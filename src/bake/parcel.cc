@@ -53,7 +53,12 @@ Json plan_module(const PlannedModule& module, const config::Values& builtins, st
   Json entry = {{"name", module.manifest.name}, {"sources", Json::array()}};
   if (!module.has("init.sh")) return entry;
   // KILN_JOBS and KILN_SOURCE_… are the machine's to say.
-  const Script script = module_script(module, builtins, "deploy", "init.sh", epoch, 1, {}, false);
+  Script script = module_script(module, builtins, "deploy", "init.sh", epoch, 1, {}, false);
+  for (const auto& source : sources) {
+    const std::string commit = commit_of(source.record.from);
+    if (source.module == &module && !commit.empty())
+      script.env[fmt::format("KILN_SOURCE_{}_COMMIT", config::variable_name(source.request->spec.name))] = commit;
+  }
   entry["script"] = {{"argv", script.argv}, {"env", script.env}, {"timeout", module.manifest.timeout.count()}};
   for (const auto& source : sources) {
     if (source.module != &module) continue;
@@ -96,9 +101,25 @@ void pack(const fs::path& folder, const fs::path& file, std::int64_t epoch) {
 
 }  // namespace
 
+namespace {
+
+// A machine of a stranger's image would keep all that it is built with, and every one would do the work of a bake.
+void check_nothing_is_built(const config::ImageSpec& spec, const std::vector<PlannedModule>& modules) {
+  for (const auto& module : modules) {
+    if (!module.is_built()) continue;
+    UsageError error(fmt::format("module '{}' is built as it is asked for, which a machine of image '{}' cannot do while it starts",
+                                 module.manifest.name, spec.name));
+    error.set_hint("`kiln bake --target ami` makes an image with it, once, to launch from");
+    throw error;
+  }
+}
+
+}  // namespace
+
 Parcel make_parcel(Store& store, const config::ImageSpec& spec, const StockSystem& system, const BakeOptions& options) {
   const auto builtins = config::builtin_values(spec.base, spec.architecture);
   const auto modules = plan_modules(spec, options.modules, builtins);
+  check_nothing_is_built(spec, modules);
   const FileLock in_use = store.in_use();
   const Sources sources(store);
   const auto fetched = fetch_sources(sources, modules);

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 #include "bake/bill.h"
@@ -177,26 +176,35 @@ PlannedLayer plan_base(const config::ImageSpec& spec, const SourceDigests& diges
 
 }  // namespace
 
+namespace {
+
+// Of one family's list, filled in.
+void add_family_packages(std::set<std::string>& packages, const std::map<std::string, std::vector<std::string>>& lists,
+                         const std::string& family, const PlannedModule& module, const std::string& architecture) {
+  const auto found = lists.find(family);
+  if (found == lists.end()) return;
+  with_context("filling in the packages of module '" + module.manifest.name + "'", [&] {
+    for (const auto& entry : found->second) {
+      if (const auto package = config::package_on(entry, architecture)) packages.insert(config::expand(*package, module.values));
+    }
+  });
+}
+
+}  // namespace
+
 std::set<std::string> distribution_packages(const config::ImageSpec& spec, const std::vector<PlannedModule>& modules,
                                             const std::string& family) {
   std::set<std::string> packages(spec.packages.begin(), spec.packages.end());
   if (const auto own = spec.family_packages.find(family); own != spec.family_packages.end())
     packages.insert(own->second.begin(), own->second.end());
-  for (const auto& module : modules) {
-    const auto found = module.manifest.packages.find(family);
-    if (found == module.manifest.packages.end()) continue;
-    with_context("filling in the packages of module '" + module.manifest.name + "'", [&] {
-      for (const auto& entry : found->second) {
-        if (const auto package = config::package_on(entry, spec.architecture)) packages.insert(config::expand(*package, module.values));
-      }
-    });
-  }
+  for (const auto& module : modules) add_family_packages(packages, module.manifest.packages, family, module, spec.architecture);
   return packages;
 }
 
 std::string Plan::digest() const {
   std::string keys;
   for (const auto& layer : layers) {
+    if (layer.kind == PlannedLayer::Kind::kBuild) continue;
     if (layer.key.empty()) return {};
     keys += layer.key + "\n";
   }
@@ -247,9 +255,17 @@ std::vector<PlannedModule> without_modules_of(const Image& image, std::vector<Pl
 
 bool concerns_baking(const config::Module& module, const std::string& parameter) {
   std::vector<std::string> texts;
-  for (const auto& [distribution, packages] : module.packages) texts.insert(texts.end(), packages.begin(), packages.end());
+  const auto add_lists = [&](const auto& lists) {
+    for (const auto& [distribution, packages] : lists) texts.insert(texts.end(), packages.begin(), packages.end());
+  };
+  add_lists(module.packages);
+  if (module.build) {
+    if (module.build->condition.count(parameter) != 0) return true;
+    add_lists(module.build->packages);
+  }
   for (const auto& source : module.sources) {
     for (const auto& mirror : source.mirrors) {
+      if (mirror.condition.count(parameter) != 0) return true;
       texts.insert(texts.end(), mirror.what.begin(), mirror.what.end());
       texts.push_back(mirror.ref);
     }
@@ -295,20 +311,42 @@ std::vector<std::size_t> ground_of_packages(const Plan& plan, const Ground* on, 
   return lower.empty() ? ground : lower;
 }
 
-// Without a known base nobody can tell which packages they are.
-void plan_packages(Plan& plan, const std::string& when, const std::set<std::string>& packages, const std::optional<std::string>& family,
-                   const Ground* on, std::vector<std::size_t>& ground, const LockDigest& lock_of) {
+Json package_inputs(const char* kind, const std::set<std::string>& packages, const std::optional<std::string>& family) {
   if (family && family->empty()) {
     Error error(fmt::format("the base has no package manager that kiln knows, and packages are asked for: {}",
                             join({packages.begin(), packages.end()}, ", ")));
     error.set_hint("kiln knows apt-get, dnf, microdnf and yum");
     throw error;
   }
-  Json inputs = {{"kind", "packages"}, {"packages", packages}};
+  Json inputs = {{"kind", kind}, {"packages", packages}};
+  // Without a known base nobody can tell which packages they are.
   if (!family) inputs["family"] = nullptr;
   if (family && *family != "debian") inputs["family"] = *family;
-  finish_layer(plan, {Kind::kPackages, "packages" + when, "", std::move(inputs), ground_of_packages(plan, on, ground), 0}, lock_of);
+  return inputs;
+}
+
+void plan_packages(Plan& plan, const std::string& when, const std::set<std::string>& packages, const std::optional<std::string>& family,
+                   const Ground* on, std::vector<std::size_t>& ground, const LockDigest& lock_of) {
+  finish_layer(
+      plan, {Kind::kPackages, "packages" + when, "", package_inputs("packages", packages, family), ground_of_packages(plan, on, ground), 0},
+      lock_of);
   ground.push_back(plan.layers.size() - 1);
+}
+
+// What module `index` is built with, over all that it stands on, and under its layer: `below` gets it as its topmost.
+void plan_build(Plan& plan, std::size_t index, const std::string& when, const std::optional<std::string>& family,
+                std::vector<std::size_t>& below) {
+  const PlannedModule& module = plan.modules[index];
+  if (!module.is_built()) return;
+  std::set<std::string> packages;
+  const auto& lists = module.manifest.build->packages;
+  add_family_packages(packages, lists, family.value_or("debian"), module, plan.spec.architecture);
+  if (!family && packages.empty()) add_family_packages(packages, lists, "rpm", module, plan.spec.architecture);
+  if (packages.empty()) return;
+  Json inputs = package_inputs("build", packages, family);
+  inputs["module"] = module.manifest.name;
+  finish_layer(plan, {Kind::kBuild, "build " + module.manifest.name + when, "", std::move(inputs), below, index});
+  below.push_back(plan.layers.size() - 1);
 }
 
 // The modules with a warm.sh, what those require or come after, and who requires or comes after those: by index.
@@ -353,6 +391,7 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
     for (const std::size_t below : module.below) {
       if (const auto found = layer_of_module.find(below); found != layer_of_module.end()) layer.below.push_back(found->second);
     }
+    plan_build(plan, i, when, family, layer.below);
     Json sources = Json::object();
     for (const auto& request : module.sources) {
       const auto digest = known.digest_of(request);
@@ -360,7 +399,7 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
     }
     layer.inputs = {{"kind", "module"},
                     {"module", module.manifest.name},
-                    {"network", module.manifest.network},
+                    {"network", module.has_network()},
                     {"builtins", plan.builtins},
                     {"modules", {{module.manifest.name, module_input(files_for_script(module, "init.sh"), module.params)}}},
                     {"sources", sources}};
@@ -370,8 +409,10 @@ Plan make_plan(const config::ImageSpec& spec, std::vector<PlannedModule> modules
   }
 
   const auto all_layers = [&] {
-    std::vector<std::size_t> all(plan.layers.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
+    std::vector<std::size_t> all;
+    for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+      if (plan.layers[i].kind != Kind::kBuild) all.push_back(i);
+    }
     return all;
   };
   Json warm = Json::object(), nodes = Json::object();

@@ -12,11 +12,16 @@
 //   module, network, builtins              a module's
 //   modules: {NAME: {files: {PATH: "DIGEST MODE"}, params: {…}}}   a module's (its own), warm's and agent's
 //   sources: {NAME: DIGEST}                a module's
+//   packages, family, module               build; as above, and for whom
 //   agent, image, bill                     agent; `bill` counts how the bill of materials is made (bill.h)
 //   lock                                   base and packages of a locked bake, where the store has others under the usual key (lock.h)
 //   stage                                  a module's that is added to a finished image
 // What only matters on a node (setup.sh, test.sh, run.sh, drain.sh, busy.sh, service definitions in module.yaml) goes into the agent layer
 // alone: editing it costs no rebuild of the software. A sandbox shows init.sh the module's other files only; warm.sh sees setup.sh too.
+//
+// What a module needs only to be built (`build:` in its manifest) is a layer "build NAME" of its own: packages over all that the module
+// stands on. The module's layer is made over it, but nothing of it is in the image: no other layer stands on it, and it is made only where
+// the module's layer is not there. What init.sh changes of its files is thrown away with it.
 //
 // Modules that are added to a finished image, at launch or to make a machine of it, are laid over it as if installed on a node:
 // the image's layers → the packages it lacks → a layer for each added module → warm → agent, the last four named "… at launch".
@@ -50,16 +55,20 @@ struct PlannedModule {
   std::map<std::string, std::string> files;  // path in its folder → "digest mode"
   std::vector<SourceRequest> sources;
   bool has(const std::string& file) const { return files.count(file) != 0; }
+  bool is_built() const { return manifest.build && config::holds(manifest.build->condition, params); }
+  // Whether its init.sh may reach the network.
+  bool has_network() const { return manifest.network || (is_built() && manifest.build->network); }
 };
 
 struct PlannedLayer {
-  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent, kGiven };  // kGiven: of the image that is added to
+  // kBuild: what a module is built with, of which the image has nothing; kGiven: of the image that is added to
+  enum class Kind { kBase, kPackages, kModule, kWarm, kAgent, kGiven, kBuild };
   Kind kind = Kind::kBase;
   std::string name;
   std::string key;  // empty: not known before its sources are fetched
   Json inputs;
   std::vector<std::size_t> below;  // indices of layers, lowest first
-  std::size_t module = 0;          // kModule: index in the plan's modules
+  std::size_t module = 0;          // kModule, kBuild: index in the plan's modules
 };
 
 struct Plan {
@@ -67,7 +76,7 @@ struct Plan {
   config::Values builtins;
   std::vector<PlannedModule> modules;  // in their order: required ones first, then `after`, then by name
   std::vector<PlannedLayer> layers;    // lowest first
-  std::string digest() const;          // of the layers' keys
+  std::string digest() const;          // of the keys of the image's layers
 };
 
 // The modules of the image with those they require. UsageError for one that is not there, requirements in a circle, or parameters that

@@ -232,6 +232,83 @@ TEST_F(PlanTest, KnowsWhichParametersConcernBaking) {
   EXPECT_FALSE(concerns_baking(manifest, "heap"));
 }
 
+class BuiltModuleTest : public PlanTest {
+ protected:
+  void SetUp() override {
+    PlanTest::SetUp();
+    module(
+        "spark",
+        "summary: s\nrequires: [java]\nparams: {source: {default: pypi, values: [pypi, git]}, repo: \"https://h/r\", ref: \"\", jdk: x}\n"
+        "sources:\n  spark: {pypi: s==1, if: {source: pypi}}\n  tree: {git: \"{repo}\", ref: \"{ref}\", if: {source: git}}\n"
+        "build: {if: {source: git}, packages: {debian: [maven, \"{jdk}\"]}, network: true}\n",
+        {{"init.sh", "spark"}});
+  }
+  void choose_with(const config::Values& params) { spec_.modules = {{"spark", params}, {"hadoop", {}}}; }
+  std::string error_of_plan() {
+    try {
+      plan();
+    } catch (const UsageError& error) {
+      return error.message();
+    }
+    return "no UsageError";
+  }
+};
+
+TEST_F(BuiltModuleTest, HasALayerOfItsOwnForWhatItIsBuiltWith) {
+  choose_with({{"source", "git"}, {"ref", "v1"}});
+  const Plan made = plan();
+  std::map<std::string, Lines> below;
+  Lines names;
+  for (const auto& layer : made.layers) {
+    names.push_back(layer.name);
+    for (const std::size_t index : layer.below) below[layer.name].push_back(made.layers[index].name);
+  }
+  EXPECT_EQ(names, (Lines{"base", "packages", "module java", "module hadoop", "build spark", "module spark", "warm", "agent"}));
+  EXPECT_EQ(below["build spark"], (Lines{"base", "packages", "module java"}));
+  EXPECT_EQ(below["module spark"], (Lines{"base", "packages", "module java", "build spark"}));
+  EXPECT_EQ(below["warm"], (Lines{"base", "packages", "module java", "module spark"}));
+  EXPECT_EQ(below["agent"], (Lines{"base", "packages", "module java", "module hadoop", "module spark", "warm"}));
+  auto all = layers(made);
+  EXPECT_EQ(all["build spark"]["inputs"]["packages"], Json({"maven", "x"}));
+  EXPECT_EQ(all["module spark"]["inputs"]["network"], true);
+  EXPECT_EQ(all["module spark"]["inputs"]["sources"], Json({{"tree", "digest"}}));
+  EXPECT_EQ(all["packages"]["inputs"]["packages"], Json({"openjdk-21-jre-headless"}));
+}
+
+TEST_F(BuiltModuleTest, IsAnotherWhenItsToolsAre) {
+  choose_with({{"source", "git"}, {"ref", "v1"}});
+  EXPECT_EQ(changed_by([&] {
+              choose_with({{"source", "git"}, {"ref", "v1"}, {"jdk", "y"}});
+            }),
+            (Lines{"build spark: packages added: y; packages removed: x", "module spark: parameter 'jdk' of module spark: x → y",
+                   "warm: parameter 'jdk' of module spark: x → y", "agent: parameter 'jdk' of module spark: x → y"}));
+}
+
+TEST_F(BuiltModuleTest, IsAsAnyOtherWhereTheConditionDoesNotHold) {
+  choose_with({});
+  const Plan made = plan();
+  auto all = layers(made);
+  EXPECT_EQ(all.count("build spark"), 0u);
+  EXPECT_EQ(all["module spark"]["inputs"]["network"], false);
+  EXPECT_EQ(all["module spark"]["inputs"]["sources"], Json({{"spark", "digest"}}));
+}
+
+TEST_F(BuiltModuleTest, IsNotPlannedFromNothing) {
+  choose_with({{"source", "git"}});
+  EXPECT_EQ(error_of_plan(), "it says no commit, tag or branch (parameter 'ref')");
+  choose_with({{"source", "git"}, {"ref", "--upload-pack=x"}});
+  EXPECT_EQ(error_of_plan(), "'--upload-pack=x' is no commit, tag or branch (parameter 'ref')");
+  choose_with({{"source", "git"}, {"ref", "v1"}, {"repo", "ext::sh -c x"}});
+  EXPECT_EQ(error_of_plan(), "'ext::sh -c x' is no URL of a git repository (parameter 'repo')");
+  choose_with({{"source", "gti"}});
+  EXPECT_EQ(error_of_plan(), "parameter 'source' of module 'spark' cannot be 'gti'");
+}
+
+TEST_F(BuiltModuleTest, IsChangedByTheParametersOfItsConditions) {
+  const auto manifest = config::load_module(folder_.path() / "spark");
+  for (const char* parameter : {"source", "repo", "ref", "jdk"}) EXPECT_TRUE(concerns_baking(manifest, parameter)) << parameter;
+}
+
 TEST_F(PlanTest, PackagesAreThoseOfWhatTheBaseHas) {
   module("tool", "summary: t\npackages: {debian: [less, vim-tiny], rpm: [less, vim-minimal]}\n", {{"init.sh", "x"}});
   choose({"tool"});

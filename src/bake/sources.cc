@@ -235,6 +235,35 @@ SourceRecord Sources::fetch(const SourceRequest& request, bool again) const {
   throw error;
 }
 
+std::string commit_of(const std::string& from) {
+  const std::size_t bracket = from.rfind(" (");
+  if (!from.starts_with("git: ") || bracket == std::string::npos || !from.ends_with(')')) return {};
+  return from.substr(bracket + 2, from.size() - bracket - 3);
+}
+
+namespace {
+
+// Where both came from parameters, only now can be told what is wrong with them.
+void check_git(const config::SourceSpec& written, std::size_t mirror, const SourceLocation& location) {
+  const auto complain = [](const std::string& what, const std::string& template_text, const std::string& hint) {
+    const auto names = config::placeholders(template_text);
+    UsageError error(what + (names.empty() ? "" : fmt::format(" (parameter '{}')", join(names, "', '"))));
+    error.set_hint(hint);
+    throw error;
+  };
+  const SourceLocation& before = written.mirrors[mirror];
+  if (location.ref.empty()) complain("it says no commit, tag or branch", before.ref, "name one; a commit's hash is the same for ever");
+  if (location.ref[0] == '-' || location.ref.find_first_of(" \t\n") != std::string::npos)
+    complain(config::in_quotes(location.ref) + " is no commit, tag or branch", before.ref, "");
+  const std::string& url = location.what.at(0);
+  static constexpr const char* kTransports[] = {"https://", "http://", "ssh://", "git://", "file:///"};
+  const bool known = std::any_of(std::begin(kTransports), std::end(kTransports), [&](const char* start) { return url.starts_with(start); });
+  if (!known || url.find_first_of(" \t\n") != std::string::npos)
+    complain(config::in_quotes(url) + " is no URL of a git repository", before.what.at(0), "https://…, ssh://…, git://… or file:///…");
+}
+
+}  // namespace
+
 std::vector<SourceRequest> source_requests(const config::Module& module, const config::Values& values) {
   const auto value_of = [&](const char* name) {
     const auto it = values.find(name);
@@ -244,14 +273,19 @@ std::vector<SourceRequest> source_requests(const config::Module& module, const c
   for (const auto& source : module.sources) {
     SourceRequest request{module.name, source, module.folder, value_of("python_version"), value_of("arch")};
     with_context("filling in source '" + source.name + "' of module '" + module.name + "'", [&] {
-      for (auto& location : request.spec.mirrors) {
+      config::SourceSpec written = source;
+      std::erase_if(written.mirrors, [&](const auto& location) { return !config::holds(location.condition, values); });
+      request.spec = written;
+      for (std::size_t i = 0; i < written.mirrors.size(); ++i) {
+        auto& location = request.spec.mirrors[i];
         for (auto& text : location.what) text = config::expand(text, values);
         location.sha256 = config::expand(location.sha256, values);
         location.sha512 = config::expand(location.sha512, values);
         location.ref = config::expand(location.ref, values);
+        if (location.kind == SourceLocation::Kind::kGit) check_git(written, i, location);
       }
     });
-    requests.push_back(std::move(request));
+    if (!request.spec.mirrors.empty()) requests.push_back(std::move(request));
   }
   return requests;
 }

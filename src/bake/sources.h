@@ -76,7 +76,8 @@ std::optional<SourceRequest> base_request(const config::ImageSpec& spec);
 // Its layers in the store, lowest first.
 std::vector<oci::LayerFile> base_layers(const Sources& sources, const SourceRecord& record);
 
-// Requests for all sources of a module; `values`: its parameters and the built-in names, which fill the placeholders.
+// Requests for the sources of a module that it has with these `values`: its parameters and the built-in names, which fill the
+// placeholders. UsageError for a git source without a ref, or with a URL that is none.
 std::vector<SourceRequest> source_requests(const config::Module& module, const config::Values& values);
 
 // A source as a script gets it: KILN_SOURCE_<NAME> is `target`, where `path` shall be bind-mounted.
@@ -86,6 +87,9 @@ struct MountedSource {
   std::filesystem::path target;  // /run/kiln/sources/NAME/FILE or /run/kiln/sources/NAME
 };
 MountedSource mounted_source(const Sources& sources, const std::string& name, const SourceRecord& record);
+
+// The commit that a record's `from` tells of ("git: URL at REF (COMMIT)"); empty where it is no git tree.
+std::string commit_of(const std::string& from);
 
 // By source: what KILN_SOURCE_<NAME> is.
 using SourceFolders = std::map<std::string, std::filesystem::path>;

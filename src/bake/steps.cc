@@ -40,7 +40,8 @@ Json accounts_to_json(const std::vector<AccountLayer>& accounts) {
 }
 
 Json run_step_to_json(const StepPlace& place, const RunStep& step) {
-  Json lower = Json::array(), scripts = Json::array(), binds = Json::array();
+  Json lower = Json::array(), scripts = Json::array(), binds = Json::array(), lent = Json::object();
+  for (const auto& [path, file] : step.lent) lent[path] = file.native();
   for (const auto& folder : step.lower) lower.push_back(folder.native());
   for (const auto& script : step.scripts) {
     scripts.push_back({{"argv", script.argv},
@@ -53,6 +54,8 @@ Json run_step_to_json(const StepPlace& place, const RunStep& step) {
     binds.push_back({{"from", bind.from.native()}, {"to", bind.to.native()}, {"read_only", bind.read_only}});
   return {{"place", place_to_json(place)},
           {"lower", lower},
+          {"tools", step.tools},
+          {"lent", lent},
           {"module_folders", folders_to_json(step.module_folders)},
           {"accounts", accounts_to_json(step.accounts)},
           {"scripts", scripts},

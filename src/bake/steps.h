@@ -71,6 +71,10 @@ struct AccountLayer {
 // Runs scripts, one after the other, over layers; what they write is the layer.
 struct RunStep {
   std::vector<std::filesystem::path> lower;  // lowest first
+  // So many of `lower`, the topmost, are tools of the scripts: what is written over their files is no part of the layer.
+  std::size_t tools = 0;
+  // Files of this machine that the scripts see, by their path there, and no layer gets (lent_files.h).
+  std::map<std::string, std::filesystem::path> lent;
   std::vector<ModuleFolder> module_folders;
   std::vector<AccountLayer> accounts;  // merged before the scripts run; empty: not
   std::vector<Script> scripts;

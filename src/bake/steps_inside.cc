@@ -14,6 +14,7 @@
 #include "bake/accounts.h"
 #include "bake/archive_facts.h"
 #include "bake/java_keystore.h"
+#include "bake/lent_files.h"
 #include "bake/step_jobs.h"
 #include "bake/steps.h"
 #include "bake/store.h"
@@ -260,6 +261,92 @@ Json base_job(const Json& arguments) {
 
 // --- scripts over layers ---
 
+// The layers below, without the tools; lowest first.
+std::vector<fs::path> folders_of_image(const Json& arguments) {
+  std::vector<fs::path> folders;
+  for (const auto& folder : arguments.at("lower")) folders.emplace_back(folder.get<std::string>());
+  folders.resize(folders.size() - arguments.at("tools").get<std::size_t>());
+  return folders;
+}
+
+std::vector<fs::path> folders_of_tools(const Json& arguments) {
+  std::vector<fs::path> folders;
+  for (const auto& folder : arguments.at("lower")) folders.emplace_back(folder.get<std::string>());
+  folders.erase(folders.begin(), folders.end() - arguments.at("tools").get<std::ptrdiff_t>());
+  return folders;
+}
+
+// What the topmost of the layers has at that path.
+std::optional<fs::path> find_topmost(const std::vector<fs::path>& layers, const std::string& path) {
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
+    const auto place = place_in(*layer, path);
+    if (place && fs::symlink_status(*place).type() != fs::file_type::not_found) return place;
+  }
+  return std::nullopt;
+}
+
+void take_mode_and_owner(const fs::path& from, const fs::path& to) {
+  struct stat status {};
+  if (::lstat(from.c_str(), &status) != 0) fail("cannot look at '{}': {}", from.native(), errno_text(errno));
+  if (::chown(to.c_str(), status.st_uid, status.st_gid) != 0 || ::chmod(to.c_str(), status.st_mode & 07777) != 0)
+    fail("cannot give '{}' its owner and mode: {}", to.native(), errno_text(errno));
+}
+
+// Settings of this machine: those of root's for root alone. The folders around them are as the image has them, since a script that
+// writes beside them takes their modes into its layer.
+void lend_files(const Json& arguments, const fs::path& scaffold) {
+  const auto image = folders_of_image(arguments);
+  for (const auto& [path, file] : arguments.at("lent").items()) {
+    write_new_file(scaffold / path, read_file(file.get<std::string>()), path.starts_with("root/") ? 0600 : 0644);
+    for (fs::path folder = fs::path(path).parent_path(); !folder.empty(); folder = folder.parent_path()) {
+      const auto there = find_topmost(image, folder);
+      if (there && is_real_folder(*there)) take_mode_and_owner(*there, scaffold / folder);
+    }
+  }
+}
+
+// Accounts that tools brought are not the image's: scripts add theirs to those below.
+void hide_accounts_of_tools(const Json& arguments, const fs::path& scaffold) {
+  if (arguments.at("tools") == 0) return;
+  const auto image = folders_of_image(arguments);
+  for (const auto& path : account_files()) {
+    const auto there = find_topmost(image, path);
+    if (!there || !fs::is_regular_file(fs::symlink_status(*there))) continue;
+    write_new_file(scaffold / path, read_file(*there), 0600);
+    take_mode_and_owner(*there, scaffold / path);
+  }
+}
+
+// What scripts did to their tools, and to what was lent to them.
+void forget_tools(const Json& arguments, const fs::path& files) {
+  const auto remove = [&](const std::string& path) {
+    if (const auto place = place_in(files, path)) remove_tree(*place);
+  };
+  for (const auto& [path, file] : arguments.at("lent").items()) remove(path);
+  if (!arguments.at("lent").empty()) {
+    for (const char* folder : kToolFolders) remove(folder);
+  }
+  const auto image = folders_of_image(arguments);
+  for (const auto& tools : folders_of_tools(arguments)) {
+    std::vector<std::string> folders;
+    for (const auto& file : list_files(tools)) {
+      if (file.type == 'd') {
+        folders.push_back(file.path);
+      } else if (const auto place = place_in(files, file.path); place && !is_real_folder(*place) && !is_account_file(file.path)) {
+        remove_tree(*place);
+      }
+    }
+    // Deepest first: those that are left empty, and are none of the image's.
+    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+      const auto place = place_in(files, *folder);
+      if (!place || find_topmost(image, *folder)) continue;
+      // A character device says that the folder was removed.
+      const bool removed = fs::symlink_status(*place).type() == fs::file_type::character;
+      if (removed || (is_real_folder(*place) && fs::is_empty(*place))) remove_tree(*place);
+    }
+  }
+}
+
 // A lowest-but-topmost layer for the time of the step: what a script needs to see and no image shall have. Nothing of it is written
 // through to the layer, and no mount points are left behind, as with bind mounts.
 void make_scaffold(const Json& arguments, const fs::path& scaffold) {
@@ -268,6 +355,8 @@ void make_scaffold(const Json& arguments, const fs::path& scaffold) {
   // Without the network an empty one: a look-up then fails at once.
   const bool network = arguments.at("network");
   write_new_file(scaffold / "etc/resolv.conf", network ? read_file_if_there("/etc/resolv.conf").value_or("") : "", 0644);
+  lend_files(arguments, scaffold);
+  hide_accounts_of_tools(arguments, scaffold);
   if (arguments.at("no_daemons").get<bool>()) write_new_file(scaffold / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
   copy_module_folders(arguments.at("module_folders"), scaffold);
   clamp_times(scaffold, arguments.at("place").at("epoch"));
@@ -338,6 +427,7 @@ Json run_step_job(const Json& arguments) {
   }
   if (::umount2(spec.root.c_str(), 0) != 0) fail("cannot unmount '{}': {}", spec.root.native(), errno_text(errno));
   remove_tree(work / "fs" / kUnpackedFolder);
+  forget_tools(arguments, work / "fs");
   return finish(place, static_cast<Leftovers>(arguments.at("leftovers").get<int>()));
 }
 

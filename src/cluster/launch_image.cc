@@ -38,6 +38,7 @@ void check_params(const config::Module& manifest, const config::ModuleChoice& ch
   std::vector<std::string> known;
   for (const auto& [name, parameter] : manifest.params) known.push_back(name);
   for (const auto& [name, value] : choice.params) {
+    config::check_parameter_value(manifest, name, value);
     if (manifest.params.count(name) != 0) continue;
     UsageError error(fmt::format("module '{}' has no parameter '{}'", choice.name, name));
     const auto near = nearest(name, known);
@@ -74,6 +75,9 @@ bake::Image find_or_bake(bake::Store& store, const config::ClusterSpec& launch, 
     planned.modules.push_back({std::move(module.manifest), std::move(module.params)});
   }
   check_choices(planned, launch.modules, options.modules);
+  auto whole = spec;
+  whole.modules = config::merge_module_choices(std::move(whole.modules), launch.modules);
+  bake::plan_modules(whole, options.modules, config::builtin_values(spec.base, spec.architecture));
   if (!is_path) say(fmt::format("image '{}' is not baked yet: baking {}", wanted, spec.file.native()));
   return bake::bake(store, spec, options).image;
 }
