@@ -387,8 +387,24 @@ def truth(value):
     return value is True or str(value).lower() == "true"
 
 
+# A place or a role given as an empty word is one not given: EC2's query protocol knows no difference, and boto3's users rely on it (Flintrock's
+# ec2.py: "We set some of these defaults to empty strings", boto3 issue 400).
+BLANK = {"SubnetId": (), "IamInstanceProfile": ("Arn", "Name"), "Placement": ("AvailabilityZone", "GroupName")}
+
+
+def without_blanks(parameters):
+    kept = {}
+    for name, value in parameters.items():
+        if name in BLANK and isinstance(value, dict):
+            value = {key: one for key, one in value.items() if key not in BLANK[name] or one != ""}
+        if name not in BLANK or value not in ("", {}):
+            kept[name] = value
+    return kept
+
+
 @operation("ec2", "RunInstances")
 def run_instances(call):
+    call.parameters = without_blanks(call.parameters)
     check_specifications(call.get("TagSpecifications"), ("instance", "volume", "spot-instances-request", "network-interface"), "RunInstances")
     with call.world.lock:
         result = once(call.region, "RunInstances", call.get("ClientToken"), call.parameters, lambda: call.front.launcher.run(call))

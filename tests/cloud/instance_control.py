@@ -6,6 +6,7 @@
     POST /_fake/instances/ID/retire        EC2 takes it at once (Server.SpotInstanceTermination, or Server.InternalError when it is not spot)
     GET  /_fake/client                     the command that a program must be started with to be where public addresses lead to machines;
                                            with ?vpc=ID it is in that VPC too, as by a VPN
+    GET  /_fake/client/ID                  the same for the instance's own network: to ask what its groups let nobody ask
 """
 import threading
 
@@ -67,8 +68,14 @@ class InstanceControl:
                 else:
                     instance.terminate("Server.InternalError", "Internal error on launch", True)
 
-    def client(self, _rest, query, _body):
+    def client(self, rest, query, _body):
         machines, prefix = self.front.machines, []
+        if rest:
+            with self.world.lock:
+                instance = self.find(rest)
+                if not machines or machines.state(instance.id) is None:
+                    raise ValueError(f"there is no machine behind '{rest}' now")
+            return {"prefix": machines.network_of(rest)}
         if machines:
             prefix = machines.client(VPN_ADDRESS, self.vpc(query["vpc"])) if "vpc" in query else machines.client()
         return {"prefix": prefix, "endpoint": self.front.inner_endpoint}
