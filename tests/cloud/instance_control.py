@@ -73,8 +73,8 @@ class InstanceControl:
         if rest:
             with self.world.lock:
                 instance = self.find(rest)
-                if not machines or machines.state(instance.id) is None:
-                    raise ValueError(f"there is no machine behind '{rest}' now")
+                if not machines or machines.state(instance.id) != "running":
+                    raise ValueError(f"no machine runs behind '{rest}' now")
             return {"prefix": machines.network_of(rest)}
         if machines:
             prefix = machines.client(VPN_ADDRESS, self.vpc(query["vpc"])) if "vpc" in query else machines.client()

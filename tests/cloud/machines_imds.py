@@ -94,8 +94,13 @@ class Metadata:
                   "owner-id": i.get("account", "123456789012"), "subnet-id": subnet["id"], "subnet-ipv4-cidr-block": subnet["cidr"], "vpc-id": vpc["id"],
                   "vpc-ipv4-cidr-block": vpc["cidr"], "vpc-ipv4-cidr-blocks": vpc["cidr"], "security-group-ids": "\n".join(group["id"] for group in i.get("groups", ()))}
         if i.get("public_ip"):
-            values |= {"public-ipv4s": i["public_ip"], f"ipv4-associations/{i['public_ip']}": i["private_ip"]}
+            values |= {"public-hostname": self.public_name(), "public-ipv4s": i["public_ip"], f"ipv4-associations/{i['public_ip']}": i["private_ip"]}
         return values
+
+    def public_name(self):
+        """As DescribeInstances tells it; None without a public address."""
+        address, region = self.instance.get("public_ip"), self.instance.get("region") or "us-east-1"
+        return address and f"ec2-{address.replace('.', '-')}.{'compute-1' if region == 'us-east-1' else region + '.compute'}.amazonaws.com"
 
     def devices(self):
         """block-device-mapping: how the launcher called the root, the volumes (ebs1, …) and the instance store (ephemeral0, …)."""
@@ -113,7 +118,7 @@ class Metadata:
         meta = {"ami-id": i.get("ami"), "ami-launch-index": str(i.get("launch_index", 0)), "ami-manifest-path": "(unknown)", "hostname": name, "instance-action": "none",
                 "instance-id": i["id"], "instance-life-cycle": "spot" if i.get("spot") else "on-demand", "instance-type": (i.get("type") or {}).get("name"),
                 "local-hostname": name, "local-ipv4": i["private_ip"], "mac": ethernet_address(i["private_ip"]), "placement/availability-zone": i.get("zone"),
-                "placement/region": i.get("region"), "profile": "default-hvm", "public-ipv4": i.get("public_ip"), "reservation-id": i.get("reservation"),
+                "placement/region": i.get("region"), "profile": "default-hvm", "public-hostname": self.public_name(), "public-ipv4": i.get("public_ip"), "reservation-id": i.get("reservation"),
                 "security-groups": "\n".join(group.get("name", group["id"]) for group in i.get("groups", ())), "services/domain": "amazonaws.com", "services/partition": "aws",
                 "system": "nitro"}
         meta |= {f"network/interfaces/macs/{meta['mac']}/{key}": value for key, value in self.interface().items()}
