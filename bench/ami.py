@@ -1,8 +1,8 @@
 """How fast AMIs are made; a part of bench/run (--only ami).
 
 Upload: a disk's blocks to an endpoint that only takes them (bench/ebs.cc), against the floor: SHA-256 of the same blocks and a plain HTTP PUT of
-each, by libcurl's kept connections, with as many threads as serve it best; and against coldsnap, where that is installed ($COLDSNAP, or on
-the PATH; `cargo install coldsnap`), which is given the same file at the same endpoint. Matrix: 16 AMIs in 8 regions against one, both with
+each, by libcurl's kept connections, with as many threads as serve it best; and against coldsnap, where that is installed ($COLDSNAP, on the PATH,
+or by bench/install-coldsnap), which is given the same file at the same endpoint. Matrix: 16 AMIs in 8 regions against one, both with
 an upload of their own, on the fake EC2 (tests/cloud).
 """
 import json
@@ -72,6 +72,13 @@ def words(seconds):
     return f"min {min(seconds):.2f}  median {statistics.median(seconds):.2f}  max {max(seconds):.2f} s ({len(seconds)} runs)"
 
 
+def find_coldsnap():
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    tools = pathlib.Path(os.environ.get("KILN_TEST_TOOLS") or cache / "kiln-test-tools")
+    installed = sorted(tools.glob("coldsnap-*/bin/coldsnap"))
+    return os.environ.get("COLDSNAP") or shutil.which("coldsnap") or (str(installed[-1]) if installed else None)
+
+
 def peak_mib(command, environment):
     """Seconds and peak resident memory of a command, and what it said."""
     started = time.monotonic()
@@ -93,7 +100,7 @@ def bench_upload(report, toy, program):
         toy.environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
         floors = {jobs: [] for jobs in (2, 4, 8, 64)}
         ours, memory, blocks = [], [], 0
-        coldsnap, theirs, their_memory = os.environ.get("COLDSNAP") or shutil.which("coldsnap"), [], []
+        coldsnap, theirs, their_memory = find_coldsnap(), [], []
         for _ in range(RUNS):  # in turns: what disturbs one disturbs all
             for jobs, seconds in floors.items():
                 count, took = subprocess.run([program, "floor", port, disk, str(jobs)], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
@@ -119,7 +126,7 @@ def bench_upload(report, toy, program):
             report("… against coldsnap, throughput", statistics.median(theirs) / statistics.median(ours), ">= 2", f"{words(ours)}; {max(memory):.0f} MiB",
                    f"{words(theirs)}; {max(their_memory):.0f} MiB")
         else:
-            print("    coldsnap is not here (cargo install coldsnap): not compared")
+            print("    coldsnap is not here (bench/install-coldsnap): not compared")
     finally:
         server.kill()
         server.wait()
