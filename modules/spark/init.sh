@@ -1,6 +1,5 @@
 #!/bin/sh
-# Installs Spark under /opt/spark, from the Python package's source distribution: its deps/ is a whole Spark home,
-# its pyspark/ and lib/ the Python side, which a Spark home keeps under python/.
+# Installs Spark under /opt/spark: from the Python package's source distribution, or compiled from a source tree (source git).
 set -eu
 
 home=/opt/spark
@@ -8,13 +7,22 @@ java=/usr/lib/jvm/kiln/bin/java
 
 # --- files -----------------------------------------------------------------------------------------------------------
 rm -rf "$home"
-mv "$KILN_SOURCE_SPARK/deps" "$home"
-mkdir -p "$home/python" "$home/conf" "$home/kiln" "$home/examples/jars"
-mv "$KILN_SOURCE_SPARK/pyspark" "$KILN_SOURCE_SPARK/lib" "$home/python/"
+if [ "$KILN_PARAM_SOURCE" = git ]; then
+    sh tools/compile.sh "$KILN_SOURCE_TREE" "$home"
+elif [ -n "$KILN_PARAM_REF" ]; then
+    echo "spark: ref is '$KILN_PARAM_REF', but source is pypi: only source git compiles a commit" >&2
+    exit 1
+else
+    # The package's deps/ is a whole Spark home, its pyspark/ and lib/ the Python side, which a Spark home keeps under python/.
+    mv "$KILN_SOURCE_SPARK/deps" "$home"
+    mkdir -p "$home/python"
+    mv "$KILN_SOURCE_SPARK/pyspark" "$KILN_SOURCE_SPARK/lib" "$home/python/"
+    # Spark takes a folder for a built distribution by this file.
+    echo "Spark $KILN_PARAM_VERSION, installed by kiln" > "$home/RELEASE"
+fi
+mkdir -p "$home/conf" "$home/kiln" "$home/examples/jars"
 rm -f "$home"/bin/*.cmd
 chmod -R u=rwX,go=rX "$home"
-# Spark takes a folder for a built distribution by this file.
-echo "Spark $KILN_PARAM_VERSION, installed by kiln" > "$home/RELEASE"
 
 # --- Python ----------------------------------------------------------------------------------------------------------
 # One line each in a .pth file puts them on every python3's path; `import pyspark` needs no environment then.

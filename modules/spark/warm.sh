@@ -33,7 +33,7 @@ find_classes() {
     echo 0123456789abcdef0123456789abcdef > "$work/secret"
     export KILN_SECRET_FILE="$work/secret" KILN_PARAM_CONF='' KILN_PARAM_EVENTS=true
     sh -eu ./setup.sh
-    cp "$home"/licenses/LICENSE-CC0.txt "$work/data/text"
+    cat "$home"/licenses/* > "$work/data/text"
     chown -R 7077:7077 "$work"
     as_spark() { setpriv --reuid 7077 --regid 7077 --clear-groups env HOME="$work" "$@"; }
 
@@ -90,7 +90,9 @@ find_classes() {
     rm -rf /var/lib/spark/work/* /var/lib/spark/local/* /var/lib/spark/events/* /var/lib/spark/warehouse/*
 }
 java_version=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' /usr/lib/jvm/kiln/release)
-written=classes/$KILN_PARAM_VERSION-java$java_version
+# Not the parameter: a source tree has a version of its own.
+spark_version=$(sed -n '1s/^Spark \([^ ,]*\).*/\1/p' "$home/RELEASE")
+written=classes/$spark_version-java$java_version
 if [ -d "$written" ]; then
     gzip -dc "$written/daemon.gz" > "$work/daemon.list"
     gzip -dc "$written/app.gz" > "$work/app.list"
