@@ -179,7 +179,7 @@ Prepared prepare(const LaunchOptions& options, double now, bool is_preview) {
   if (ready.remote && ready.remote->stock) {
     ready.ground = stock_image_for_launch(store, spec, *ready.remote, options.bake, is_preview);
   } else if (ready.remote) {
-    ready.ground = remote_image_for_launch(store, spec, *ready.remote);
+    ready.ground = remote_image_for_launch(store, spec, *ready.remote, options.bake.modules);
   } else if (!is_preview) {  // it may have to be baked
     ready.ground = image_for_launch(store, spec, options.bake);
   } else {

@@ -120,6 +120,35 @@ std::vector<config::NodeDocument::ModuleParams> params_for(const bake::Image& im
   return all;
 }
 
+// An image that a cloud keeps is what it is. `known`: this machine's record of it, or nothing. Of modules that neither it nor the search
+// path has only the nodes' agents know.
+void check_fits_remote(const config::ClusterSpec& spec, const bake::Image* known, const config::SearchPath& path) {
+  const auto refuse = [&](const std::string& what) {
+    UsageError error(fmt::format("{}, and image '{}' is installed already", what, spec.image));
+    error.set_hint(fmt::format(
+        "bake an AMI so (`kiln bake SPEC --target ami`), or let it be installed at launch: `kiln launch {} --on {} --image debian-13 …`",
+        spec.name, spec.provider));
+    throw error;
+  };
+  for (const auto& choice : spec.modules) {
+    const auto* module = known == nullptr ? nullptr : find_module(*known, choice.name);
+    if (known != nullptr && module == nullptr) refuse(fmt::format("it lacks module '{}'", choice.name));
+    std::optional<config::Module> own;
+    for (const auto& [name, value] : choice.params) {
+      if (module != nullptr) {
+        const auto baked = module->params.find(name);
+        if (baked != module->params.end() && baked->second == value) continue;
+      }
+      if (!own) {
+        const auto folders = config::list_modules(path);
+        if (std::none_of(folders.begin(), folders.end(), [&](const auto& folder) { return folder.filename() == choice.name; })) break;
+        own = config::load_module(config::find_module(path, choice));
+      }
+      if (bake::concerns_baking(*own, name)) refuse(fmt::format("'{}.{}' is a matter of installing", choice.name, name));
+    }
+  }
+}
+
 }  // namespace
 
 LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const bake::BakeOptions& options) {
@@ -146,13 +175,16 @@ LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec
   return result;
 }
 
-LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& remote) {
+LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& remote,
+                                    const config::SearchPath& path) {
   LaunchImage result;
   if (auto known = store.find_image(remote.name); known && known->digest == remote.digest) {
-    check_choices(*known, spec.modules, config::SearchPath{});
+    check_choices(*known, spec.modules, path);
+    check_fits_remote(spec, &*known, path);
     result.image = std::move(*known);
     result.params = params_for(result.image, spec.modules);
   } else {
+    check_fits_remote(spec, nullptr, path);
     result.image.name = remote.name;
     result.image.digest = remote.digest;
     for (const auto& choice : spec.modules) result.params.push_back({choice.name, choice.params});

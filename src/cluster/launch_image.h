@@ -32,8 +32,10 @@ struct LaunchImage {
 LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const bake::BakeOptions& options);
 
 // What is known here of an image that the provider keeps: its modules, when this machine's store has an image of the same digest. Else the
-// nodes' own agents know them, and only they can tell a wrong parameter.
-LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& image);
+// nodes' own agents know them, and only they can tell a wrong parameter. UsageError for what would have to be installed: a module that it
+// lacks, another version.
+LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& image,
+                                    const config::SearchPath& path);
 
 // Of an image that has nothing of kiln: the modules that it gets, and all they need, in a parcel. `is_preview`: only what is known without
 // it. Errors as with image_for_launch().

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "cluster/fake_provider.h"
+#include "cluster/launch_image.h"
 
 namespace kiln::cluster {
 namespace {
@@ -218,6 +219,38 @@ TEST_F(Launch, DestroyingWhatIsNotThereIsDone) {
   launch(options_);
   EXPECT_TRUE(destroy("demo"));
   EXPECT_THROW(Session::open("demo"), UsageError);
+}
+
+// What a cloud keeps is installed already.
+TEST_F(Launch, ARemoteImageTakesNoOtherVersion) {
+  bake::Store store;
+  auto image = *store.find_image("toy");
+  image.modules[0].manifest.params["version"] = {"4.1.1", "Spark's"};
+  image.modules[0].params["version"] = "4.1.1";
+  store.save_image(image);
+  const provider::ImageRef known{"toy", image.digest};
+  const provider::ImageRef unknown{"toy", std::string(64, 'b')};
+  const auto error_with = [&](const provider::ImageRef& remote, const char* module, const config::Values& params) -> std::string {
+    auto spec = options_.spec;
+    config::ModuleChoice choice;
+    choice.name = module;
+    choice.params = params;
+    spec.modules = {choice};
+    try {
+      remote_image_for_launch(store, spec, remote, options_.bake.modules);
+      return "";
+    } catch (const UsageError& error) {
+      return error.message();
+    }
+  };
+  EXPECT_EQ(error_with(known, "spark", {{"memory", "2g"}, {"version", "4.1.1"}}), "");
+  EXPECT_EQ(error_with(known, "spark", {{"version", "4.0.1"}}),
+            "'spark.version' is a matter of installing, and image 'toy' is installed already");
+  EXPECT_EQ(error_with(known, "python", {}), "it lacks module 'python', and image 'toy' is installed already");
+  EXPECT_EQ(error_with(unknown, "spark", {{"worker_cores", "2"}}), "");
+  EXPECT_EQ(error_with(unknown, "theirs", {{"version", "4.1.1"}}), "");
+  EXPECT_EQ(error_with(unknown, "spark", {{"source", "git"}}),
+            "'spark.source' is a matter of installing, and image 'toy' is installed already");
 }
 
 }  // namespace
