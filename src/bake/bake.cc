@@ -208,6 +208,7 @@ Image Bake::image() const {
   image.summary = spec_.summary;
   image.spec_file = spec_.file;
   image.spec = config::image_spec_to_json(spec_);
+  image.beside = spec_.beside;
   for (const auto& planned : plan_.layers) {
     if (planned.kind == Kind::kBuild) continue;
     if (const auto found = layers_.find(planned.key); found != layers_.end()) image.layers.push_back(found->second);

@@ -54,9 +54,11 @@ Json Image::to_json() const {
   for (const auto& layer : layers) layer_list.push_back(layer.to_json());
   for (const auto& module : modules)
     module_list.push_back({{"manifest", config::module_to_json(module.manifest)}, {"params", module.params}});
-  return {{"kiln", 1},      {"name", name},         {"digest", digest},      {"architecture", architecture},
-          {"suite", suite}, {"summary", summary},   {"created", created},    {"spec_file", spec_file},
-          {"spec", spec},   {"layers", layer_list}, {"modules", module_list}};
+  Json json = {{"kiln", 1},      {"name", name},         {"digest", digest},      {"architecture", architecture},
+               {"suite", suite}, {"summary", summary},   {"created", created},    {"spec_file", spec_file},
+               {"spec", spec},   {"layers", layer_list}, {"modules", module_list}};
+  if (!beside.empty()) json["beside"] = beside;
+  return json;
 }
 
 Image Image::from_json(const Json& json) {
@@ -73,6 +75,7 @@ Image Image::from_json(const Json& json) {
   for (const auto& module : member<Json>(json, "modules")) {
     image.modules.push_back({config::module_from_json(member<Json>(module, "manifest")), member<config::Values>(module, "params")});
   }
+  if (json.contains("beside")) image.beside = member<std::vector<std::string>>(json, "beside");
   return image;
 }
 

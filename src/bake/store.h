@@ -64,6 +64,7 @@ struct Image {
   Json spec;
   std::vector<Layer> layers;         // lowest first
   std::vector<ImageModule> modules;  // in their order
+  std::vector<std::string> beside;   // the names of the images of the same spec for other architectures, known to the first of them
   Json to_json() const;
   static Image from_json(const Json& json);
 };

@@ -1,12 +1,16 @@
 // kiln bake: an image from a spec.
 #include <algorithm>
+#include <exception>
+#include <functional>
+#include <memory>
 
 #include "bake/bake.h"
 #include "base/activity.h"
 #include "base/files.h"
+#include "base/parallel.h"
 #include "base/strings.h"
+#include "cli/baked.h"
 #include "cli/command.h"
-#include "cli/terminal.h"
 #include "image/ami_build.h"
 #include "image/targets.h"
 
@@ -15,102 +19,178 @@ namespace {
 
 struct Options {
   std::string spec;
-  std::vector<std::string> modules, targets, regions, profiles;
+  std::vector<std::string> modules, targets, architectures, regions, profiles;
   std::string compression = "gzip", on_error = "cleanup", push, lock_file, ami_list;
   std::size_t jobs = 0;
   bool explain = false, dry_run = false, plain_http = false, lock = false, locked = false;
 };
 
-Response run(const Options& options) {
-  bake::Store store;
-  const auto spec = config::load_image_spec(config::find_image_spec(options.spec));
-  auto targets = options.targets.empty() ? spec.targets : options.targets;
-  image::TargetOptions target_options;
-  if (!options.push.empty()) {
-    target_options.push_to = config::parse_reference(options.push);
-    target_options.registry.plain_http = options.plain_http;
-    if (std::find(targets.begin(), targets.end(), "oci") == targets.end()) targets.emplace_back("oci");
+// One image: of a spec for several architectures there are several. It stays where it is: its parts know each other.
+struct OneBake {
+  config::ImageSpec spec;
+  fs::path lock_file;
+  std::optional<bake::Lock> lock = {};
+  bake::BakeOptions bake = {};
+  image::TargetOptions target = {};
+  std::unique_ptr<image::EarlyWork> early = {};
+  Baked baked = {};
+  std::exception_ptr thrown = {};
+  OneBake(config::ImageSpec of, fs::path file) : spec(std::move(of)), lock_file(std::move(file)) {}
+  OneBake(const OneBake&) = delete;
+  OneBake& operator=(const OneBake&) = delete;
+};
+using Bakes = std::vector<std::unique_ptr<OneBake>>;
+
+// The specs of the architectures that are asked for.
+std::vector<config::ImageSpec> chosen_specs(const config::ImageSpec& spec, const std::vector<std::string>& chosen) {
+  for (const auto& word : chosen) {
+    if (std::find(spec.architectures.begin(), spec.architectures.end(), word) != spec.architectures.end()) continue;
+    UsageError error(fmt::format("--architecture {}: '{}' is for {}", word, spec.file.filename().native(), join(spec.architectures, ", ")));
+    error.set_hint("'architecture: [amd64, arm64]' in the spec makes it for both");
+    throw error;
   }
+  auto specs = config::specs_by_architecture(spec);
+  std::erase_if(specs, [&](const config::ImageSpec& one) {
+    return !chosen.empty() && std::find(chosen.begin(), chosen.end(), one.architecture) == chosen.end();
+  });
+  return specs;
+}
+
+// Each image has its own: spark.lock.json, spark-arm64.lock.json.
+fs::path lock_file_for(const fs::path& file, const config::ImageSpec& spec, const std::string& architecture) {
+  if (config::image_name_for(spec, architecture) == spec.name) return file;
+  constexpr std::string_view kEnd = ".lock.json";
+  const std::string name = file.filename();
+  const std::string end = name.ends_with(kEnd) ? std::string(kEnd) : file.extension().string();
+  return file.parent_path() / (name.substr(0, name.size() - end.size()) + "-" + architecture + end);
+}
+
+// Everything that can be wrong with what is asked for, before anything is made.
+Bakes prepare(bake::Store& store, const Options& options, const config::ImageSpec& spec, const std::vector<std::string>& targets) {
   const bool wants_amis = std::find(targets.begin(), targets.end(), "ami") != targets.end();
   if (!wants_amis && (!options.regions.empty() || !options.profiles.empty() || !options.ami_list.empty()))
     fail_usage("--regions, --profile and --ami-list go with the target 'ami', which is not asked for");
-  target_options.ami = spec.ami.value_or(target_options.ami);
-  if (!options.regions.empty()) config::set_regions(target_options.ami, options.regions, "--regions");
-  if (!options.profiles.empty()) target_options.ami.profiles = options.profiles;
-  // What EC2 does not know for the architecture is told before anything is made.
-  if (wants_amis) image::ami_kinds(target_options.ami, image::ec2_architecture(spec.architecture));
-  target_options.ami_list = options.ami_list.empty() ? spec.file.parent_path() / "ami-list" : fs::absolute(options.ami_list);
-  target_options.compression = image::parse_compression("--compression", options.compression);
-  target_options.jobs = options.jobs;
+  image::TargetOptions shared;
+  if (!options.push.empty()) {
+    shared.push_to = config::parse_reference(options.push);
+    shared.registry.plain_http = options.plain_http;
+  }
+  shared.ami.spec = spec.ami.value_or(shared.ami.spec);
+  if (!options.regions.empty()) config::set_regions(shared.ami.spec, options.regions, "--regions");
+  if (!options.profiles.empty()) shared.ami.spec.profiles = options.profiles;
+  shared.ami.list = options.ami_list.empty() ? spec.file.parent_path() / "ami-list" : fs::absolute(options.ami_list);
+  shared.ami.image = spec.name;
+  const auto& all = spec.architectures;
+  shared.ami.is_beside_amd64 = all.size() > 1 && std::find(all.begin(), all.end(), "amd64") != all.end();
+  shared.compression = image::parse_compression("--compression", options.compression);
+  shared.jobs = options.jobs;
+  shared.started = now_in_seconds();
   bake::BakeOptions bake_options;
   bake_options.modules = config::SearchPath::for_modules({options.modules.begin(), options.modules.end()});
   bake_options.jobs = options.jobs;
   bake_options.dry_run = options.dry_run;
   bake_options.on_error = bake::parse_on_error("--on-error", options.on_error);
   const fs::path lock_file = options.lock_file.empty() ? bake::default_lock_file(spec.file) : fs::path(options.lock_file);
-  std::optional<bake::Lock> lock;
-  if (options.locked) lock = bake::read_lock(lock_file);
-  if (lock) bake_options.lock = &*lock;
-  image::check_targets(targets, bake_options.lock);
-  target_options.bake = bake_options;
-  const double started = now_in_seconds();
-  image::EarlyWork early(store, image::early_work_for(targets), target_options.compression);
-  early.listen(bake_options);
-  target_options.early = &early;
-  target_options.started = started;
-  const bake::BakeResult result = bake::bake(store, spec, bake_options);
-  std::vector<image::TargetOutcome> made;
-  if (!options.dry_run) made = image::make_targets(store, result.image, targets, target_options);
-  const double seconds = now_in_seconds() - started;
-  if (options.lock && !options.dry_run) {
-    std::map<std::string, bake::Image> added;
-    for (const auto& target : made) added.insert(target.added.begin(), target.added.end());
-    write_file_atomically(lock_file, bake::lock_text(store, result.image, added));
+  const auto specs = chosen_specs(spec, options.architectures);
+  Bakes bakes;
+  for (const auto& own : specs) {
+    auto one = std::make_unique<OneBake>(own, lock_file_for(lock_file, spec, own.architecture));
+    one->target = shared;
+    if (specs.size() > 1) one->target.label = own.architecture;
+    if (all.size() > 1) one->target.ami.spec = image::ami_spec_for_one_of_several(shared.ami.spec, own.architecture);
+    // What EC2 does not know for the architecture is told before anything is made.
+    if (wants_amis) image::ami_kinds(one->target.ami.spec, image::ec2_architecture(own.architecture));
+    one->bake = bake_options;
+    if (options.locked) one->lock = bake::read_lock(one->lock_file);
+    if (one->lock) one->bake.lock = &*one->lock;
+    image::check_targets(targets, one->bake.lock);
+    one->target.bake = one->bake;
+    one->early = std::make_unique<image::EarlyWork>(store, image::early_work_for(targets), shared.compression);
+    one->early->listen(one->bake);
+    one->target.early = one->early.get();
+    one->baked.name = own.name;
+    one->baked.architecture = own.architecture;
+    if (wants_amis) one->baked.amis = image::ami_plan(one->target.ami.spec, own.architecture);
+    bakes.push_back(std::move(one));
   }
+  return bakes;
+}
 
-  Response response;
-  Json layers = Json::array();
-  std::vector<std::vector<std::string>> rows;
-  std::int64_t size_bytes = 0;
-  for (const auto& outcome : result.layers) {
-    layers.push_back({{"name", outcome.layer.name},
-                      {"key", outcome.layer.key},
-                      {"reused", outcome.reused},
-                      {"why", outcome.why},
-                      {"seconds", outcome.seconds},
-                      {"size_bytes", outcome.layer.size_bytes}});
-    const char* verb = outcome.reused ? "reused" : options.dry_run ? "to build" : "built";
-    rows.push_back({outcome.layer.name, verb, outcome.reused ? "" : fmt::format("{:.1f} s", outcome.seconds),
-                    human_size(static_cast<std::uintmax_t>(outcome.layer.size_bytes)), outcome.why});
-    size_bytes += outcome.layer.size_bytes;
+void make_targets_of(bake::Store& store, OneBake& one, const Options& options, const std::vector<std::string>& targets) {
+  image::TargetOptions own = one.target;
+  if (!own.label.empty()) own.push_to.reset();  // all are sent together
+  if (!options.dry_run) one.baked.made = image::make_targets(store, one.baked.result.image, targets, own);
+  if (!options.lock || options.dry_run) return;
+  std::map<std::string, bake::Image> added;
+  for (const auto& target : one.baked.made) added.insert(target.added.begin(), target.added.end());
+  write_file_atomically(one.lock_file, bake::lock_text(store, one.baked.result.image, added));
+  one.baked.lock_file = one.lock_file;
+}
+
+// Of several architectures one that fails leaves the others alone.
+void attempt(OneBake& one, const std::function<void()>& work) {
+  if (one.thrown) return;
+  const double start = now_in_seconds();
+  try {
+    work();
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    one.baked.failure = error;
+    one.thrown = std::current_exception();
   }
-  Json target_facts = Json::object();
-  std::string target_words;
-  bool all_there = !result.changed;
-  for (const auto& target : made) {
-    target_facts[target.name] = target.facts;
-    target_facts[target.name]["reused"] = target.reused;
-    target_facts[target.name]["seconds"] = target.seconds;
-    all_there = all_there && target.reused;
-    if (target.name != "rootfs") target_words += fmt::format("  {}: {}\n", target.name, target.words);
+  one.baked.seconds += now_in_seconds() - start;
+}
+
+// The first is thrown when there is nothing else to tell; the others are said, unless they are the same again.
+void tell_failures(const Bakes& bakes) {
+  const bool all_failed = std::all_of(bakes.begin(), bakes.end(), [](const auto& one) { return one->thrown != nullptr; });
+  const Error* first = all_failed ? &*bakes.front()->baked.failure : nullptr;
+  for (const auto& one : bakes) {
+    const auto& failure = one->baked.failure;
+    if (!failure || &*failure == first || (first != nullptr && failure->message() == first->message())) continue;
+    say(fmt::format("{} ({}): {}{}", one->spec.name, one->spec.architecture, failure->what(),
+                    failure->hint_text().empty() ? "" : "\n  hint: " + failure->hint_text()));
   }
-  response.json = {{"image", result.image.name}, {"digest", result.image.digest}, {"changed", result.changed}, {"seconds", seconds},
-                   {"layers", layers},           {"targets", target_facts}};
-  if (options.explain || options.dry_run) response.text = format_table({"layer", "", "time", "size", "why"}, rows);
-  if (options.dry_run && wants_amis) {
-    response.json["ami"] = image::ami_plan(target_options.ami, spec.architecture);
-    response.text += fmt::format("AMIs: {}\n", response.json["ami"].get<std::string>());
+  if (all_failed) std::rethrow_exception(bakes.front()->thrown);
+}
+
+// Layers one architecture after the other, since each keeps the machine busy; the targets, which also wait for others' machines, side by
+// side.
+Response bake_several(bake::Store& store, const Bakes& bakes, const Options& options, const std::vector<std::string>& targets,
+                      const BakedWords& words) {
+  for (const auto& one : bakes) attempt(*one, [&] { one->baked.result = bake::bake(store, one->spec, one->bake); });
+  parallel_for(bakes.size(), bakes.size(),
+               [&](std::size_t i) { attempt(*bakes[i], [&] { make_targets_of(store, *bakes[i], options, targets); }); });
+  tell_failures(bakes);
+  std::vector<Baked> all;
+  std::vector<bake::Image> images;
+  for (const auto& one : bakes) {
+    all.push_back(one->baked);
+    if (!one->baked.failure) images.push_back(one->baked.result.image);
   }
-  if (options.dry_run) return response;
-  response.text += !all_there ? fmt::format("{} baked in {:.1f} s: {} layers, {}\n", spec.name, seconds, rows.size(),
-                                            human_size(static_cast<std::uintmax_t>(size_bytes)))
-                              : fmt::format("{} is up to date ({:.2f} s)\n", spec.name, seconds);
-  response.text += target_words;
-  if (options.lock) {
-    response.json["lock"] = lock_file.native();
-    response.text += fmt::format("  locked in {}\n", lock_file.native());
-  }
+  std::vector<image::TargetOutcome> together;
+  if (!options.dry_run && images.size() == all.size()) together = image::combine_targets(store, images, targets, bakes.front()->target);
+  Response response = baked_response(all, together, words);
+  if (images.size() != all.size() && std::find(targets.begin(), targets.end(), "oci") != targets.end())
+    response.text += fmt::format("{}: no OCI index is made or sent, it holds all architectures or none\n", bakes.front()->spec.name);
   return response;
+}
+
+Response run(const Options& options) {
+  bake::Store store;
+  const auto spec = config::load_image_spec(config::find_image_spec(options.spec));
+  auto targets = options.targets.empty() ? spec.targets : options.targets;
+  if (!options.push.empty() && std::find(targets.begin(), targets.end(), "oci") == targets.end()) targets.emplace_back("oci");
+  const Bakes bakes = prepare(store, options, spec, targets);
+  const BakedWords words{options.explain, options.dry_run};
+  if (bakes.size() > 1) return bake_several(store, bakes, options, targets, words);
+  OneBake& one = *bakes.front();
+  const double start = now_in_seconds();
+  one.baked.result = bake::bake(store, one.spec, one.bake);
+  make_targets_of(store, one, options, targets);
+  one.baked.seconds = now_in_seconds() - start;
+  return baked_response(one.baked, words);
 }
 
 const RegisterCommand command{
@@ -122,7 +202,10 @@ const RegisterCommand command{
          "is used again: baking twice does nothing the second time.\n"
          "A lock file records what was baked: package versions, digests of sources, parameters. --locked bakes exactly that again, or "
          "says\n"
-         "what can no longer be had.",
+         "what can no longer be had.\n"
+         "A spec for several architectures makes an image for each: the first has the spec's name, the others NAME-ARCHITECTURE. As an "
+         "OCI\n"
+         "image they are one, behind an index; their AMIs have one name and one list.",
      .examples = {{"kiln bake images/spark.yaml", "bakes Spark's image"},
                   {"kiln bake spark --explain", "the spec that ships with kiln; says why each layer is built or reused"},
                   {"kiln bake spark --target oci", "as an image for container engines; `kiln image export` writes it out"},
@@ -140,6 +223,7 @@ const RegisterCommand command{
        app.add_option("--target", options->targets, "what to make of it: " + join(image::target_names(), ", ") + " (default: the spec's)")
            ->type_name("T,…")
            ->delimiter(',');
+       app.add_option("--architecture", options->architectures, "of a spec for several: these only")->type_name("A,…")->delimiter(',');
        app.add_option("--regions", options->regions, "of the target ami: all, or names (default: the spec's, or the profile's)")
            ->type_name("R,…")
            ->delimiter(',');

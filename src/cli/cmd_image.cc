@@ -58,42 +58,44 @@ const RegisterCommand list_command{
        };
      }}};
 
-const RegisterCommand show_command{{.name = "image show",
-                                    .group = "Images",
-                                    .summary = "show an image's layers, modules and parameters",
-                                    .examples = {{"kiln image show spark", ""}},
-                                    .define = [](CLI::App& app) {
-                                      auto name = std::make_shared<std::string>();
-                                      app.add_option("IMAGE", *name, "the image")->required();
-                                      return [name] {
-                                        const auto image = find_image(bake::Store(), *name);
-                                        Response response;
-                                        response.json = image.to_json();
-                                        response.json["used_by"] = users_of(image);
-                                        std::vector<std::vector<std::string>> layers, modules;
-                                        for (const auto& layer : image.layers) {
-                                          layers.push_back({layer.name, layer.key.substr(0, 12), human(layer.size_bytes),
-                                                            std::to_string(layer.files), fmt::format("{:.1f} s", layer.seconds)});
-                                        }
-                                        for (const auto& module : image.modules) {
-                                          std::vector<std::string> params;
-                                          for (const auto& [key, value] : module.params) params.push_back(key + "=" + value);
-                                          modules.push_back({module.manifest.name, module.manifest.summary, join(params, " ")});
-                                        }
-                                        response.text =
-                                            fmt::format("{}: {}\n{} {}, digest {}, {}\n\n", image.name, image.summary, image.suite,
-                                                        image.architecture, image.digest.substr(0, 12), human(size_of(image))) +
-                                            format_table({"layer", "key", "size", "files", "made in"}, layers) + "\n" +
-                                            format_table({"module", "", "parameters"}, modules);
-                                        return response;
-                                      };
-                                    }}};
+const RegisterCommand show_command{
+    {.name = "image show",
+     .group = "Images",
+     .summary = "show an image's layers, modules and parameters",
+     .examples = {{"kiln image show spark", ""}},
+     .define = [](CLI::App& app) {
+       auto name = std::make_shared<std::string>();
+       app.add_option("IMAGE", *name, "the image")->required();
+       return [name] {
+         const auto image = find_image(bake::Store(), *name);
+         Response response;
+         response.json = image.to_json();
+         response.json["used_by"] = users_of(image);
+         std::vector<std::vector<std::string>> layers, modules;
+         for (const auto& layer : image.layers) {
+           layers.push_back({layer.name, layer.key.substr(0, 12), human(layer.size_bytes), std::to_string(layer.files),
+                             fmt::format("{:.1f} s", layer.seconds)});
+         }
+         for (const auto& module : image.modules) {
+           std::vector<std::string> params;
+           for (const auto& [key, value] : module.params) params.push_back(key + "=" + value);
+           modules.push_back({module.manifest.name, module.manifest.summary, join(params, " ")});
+         }
+         response.text = fmt::format("{}: {}\n{} {}, digest {}, {}\n", image.name, image.summary, image.suite, image.architecture,
+                                     image.digest.substr(0, 12), human(size_of(image))) +
+                         (image.beside.empty() ? "\n" : fmt::format("for other architectures: {}\n\n", join(image.beside, ", "))) +
+                         format_table({"layer", "key", "size", "files", "made in"}, layers) + "\n" +
+                         format_table({"module", "", "parameters"}, modules);
+         return response;
+       };
+     }}};
 
 const RegisterCommand rm_command{
     {.name = "image rm",
      .group = "Images",
      .summary = "remove an image",
      .description = "Its layers stay until `kiln image gc`, as other images may share them. An image that a cluster uses is not removed.\n"
+                    "With the first image of a spec for several architectures go the others.\n"
                     "With --on it goes from there, in all regions: AMIs are deregistered, and their snapshots deleted.",
      .examples = {{"kiln image rm spark", ""}, {"kiln image rm spark --on aws --regions eu-central-1", "there, and in that region only"}},
      .define = [](CLI::App& app) {
@@ -106,14 +108,24 @@ const RegisterCommand rm_command{
        return [name, remote] {
          if (!remote->place.empty()) return remote_response(*remote, open_remote(*remote)->remove(*name));
          bake::Store store;
-         const auto image = find_image(store, *name);
-         if (const auto users = users_of(image); !users.empty()) {
-           Error error(fmt::format("image '{}' is used by: {}", *name, join(users, ", ")));
+         std::vector<bake::Image> images = {find_image(store, *name)};
+         for (const auto& other : images.front().beside) {
+           if (auto beside = store.find_image(other)) images.push_back(std::move(*beside));
+         }
+         for (const auto& image : images) {
+           const auto users = users_of(image);
+           if (users.empty()) continue;
+           Error error(fmt::format("image '{}' is used by: {}", image.name, join(users, ", ")));
            error.set_hint("`kiln destroy` them first");
            throw error;
          }
-         store.remove_image(*name);
-         return Response{{{"removed", *name}}, fmt::format("{} is removed; `kiln image gc` frees its layers\n", *name)};
+         Response response{{{"removed", *name}}, ""};
+         for (const auto& image : images) {
+           store.remove_image(image.name);
+           response.text += fmt::format("{} is removed; `kiln image gc` frees its layers\n", image.name);
+           if (image.name != *name) response.json["beside"].push_back(image.name);
+         }
+         return response;
        };
      }}};
 

@@ -15,7 +15,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> images, modules;
-  std::string output, reference, compression = "gzip", format = "oci";
+  std::string output, reference, compression = "gzip", format = "oci", architecture;
 };
 
 struct Export {
@@ -107,7 +107,11 @@ Response run(const Options& options) {
   }
   bake::Store store;
   std::vector<bake::Image> images;
-  for (const auto& name : options.images) images.push_back(find_image(store, name));
+  // A disk is one image's: its name says which.
+  if (options.format == "oci" || !options.architecture.empty())
+    images = find_images(store, options.images, options.architecture);
+  else
+    for (const auto& name : options.images) images.push_back(find_image(store, name));
   const FileLock in_use = store.in_use();
   const Export made = format->write(store, images, options);
   Response response;
@@ -124,7 +128,7 @@ const RegisterCommand command{
      .description =
          "For container engines (the default, oci): a name that ends in .tar gives one file, which `docker load`, `podman load` and\n"
          "`skopeo copy oci-archive:` read; any other gives an OCI layout: a folder that can hold several images. Several images, one for\n"
-         "each architecture, are written as one.\n"
+         "each architecture, are written as one; so are the images of a spec for several architectures.\n"
          "The other formats are the image's bootable disk, which is made where it is not there yet (docs/images.md).\n"
          "Beside each comes its bill of materials: PATH.spdx.json.",
      .examples = {{"kiln image export spark -o spark.tar", "then: docker load -i spark.tar"},
@@ -136,6 +140,8 @@ const RegisterCommand command{
        app.add_option("-o,--output", options->output, "the file, or an OCI layout's folder")->required()->type_name("PATH");
        app.add_option("--format", options->format, format_words() + " (default: oci)")->type_name("NAME");
        app.add_option("--ref", options->reference, "oci: name and tag in it (default: IMAGE:latest)")->type_name("REF");
+       app.add_option("--architecture", options->architecture, "only the image for this one (default: oci: all, a disk: IMAGE's own)")
+           ->type_name("NAME");
        app.add_option("--compression", options->compression, "oci: of the layers, gzip (default) or zstd")->type_name("NAME");
        app.add_option("--modules", options->modules, "folder with modules of your own, for a disk; may be given again")
            ->type_name("DIR")

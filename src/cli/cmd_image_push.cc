@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> words;
-  std::string compression = "gzip";
+  std::string compression = "gzip", architecture;
   bool plain_http = false;
 };
 
@@ -20,8 +20,7 @@ Response run(const Options& options) {
   const auto reference = image::parse_reference(options.words.back());
   const auto compression = image::parse_compression("--compression", options.compression);
   const bake::Store store;
-  std::vector<bake::Image> images;
-  for (std::size_t i = 0; i + 1 < options.words.size(); ++i) images.push_back(find_image(store, options.words[i]));
+  const auto images = find_images(store, {options.words.begin(), options.words.end() - 1}, options.architecture);
   const FileLock in_use = store.in_use();
   std::vector<image::OciImage> made;
   for (const auto& each : images) {
@@ -46,13 +45,15 @@ const RegisterCommand command{
      .summary = "send an image to a container registry",
      .description =
          "Layers that the registry has are not sent again; a push that was cut is finished by the next one. Credentials are those that\n"
-         "`docker login` or `skopeo login` keep. Several images, one for each architecture, become one reference.",
+         "`docker login` or `skopeo login` keep. Several images, one for each architecture, become one reference;\n"
+         "so do the images of a spec for several architectures.",
      .examples = {{"kiln image push spark registry.example/spark:4.1", ""},
                   {"kiln image push spark localhost:5000/spark", "a registry of this machine, with or without TLS"}},
      .define = [](CLI::App& app) {
        auto options = std::make_shared<Options>();
        app.add_option("IMAGE… REFERENCE", options->words, "the image (several: one for each architecture), and HOST[:PORT]/NAME[:TAG]")
            ->required();
+       app.add_option("--architecture", options->architecture, "only the image for this one (default: all)")->type_name("NAME");
        app.add_option("--compression", options->compression, "of the layers: gzip (default) or zstd")->type_name("NAME");
        app.add_flag("--plain-http", options->plain_http, "talk to the registry without TLS");
        return [options] { return run(*options); };

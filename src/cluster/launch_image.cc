@@ -58,16 +58,34 @@ void check_choices(const bake::Image& image, const std::vector<config::ModuleCho
   }
 }
 
+// Of images of one spec for several architectures that for this machine, else the one that has the name.
+std::optional<bake::Image> image_for_this_machine(const bake::Store& store, const std::string& name) {
+  auto image = store.find_image(name);
+  if (!image || image->architecture == config::host_architecture()) return image;
+  for (const auto& other_name : image->beside) {
+    auto other = store.find_image(other_name);
+    if (other && other->architecture == config::host_architecture()) return other;
+  }
+  return image;
+}
+
+config::ImageSpec spec_for_this_machine(const config::ImageSpec& spec) {
+  const auto specs = config::specs_by_architecture(spec);
+  const auto own =
+      std::find_if(specs.begin(), specs.end(), [](const auto& one) { return one.architecture == config::host_architecture(); });
+  return own != specs.end() ? *own : specs.front();
+}
+
 bake::Image find_or_bake(bake::Store& store, const config::ClusterSpec& launch, const bake::BakeOptions& options) {
   const std::string& wanted = launch.image;
   const bool is_path = wanted.find('/') != std::string::npos || wanted.ends_with(".yaml") || wanted.ends_with(".yml");
   if (!is_path) {
-    if (auto image = store.find_image(wanted)) {
+    if (auto image = image_for_this_machine(store, wanted)) {
       check_choices(*image, launch.modules, options.modules);
       return *image;
     }
   }
-  const auto spec = config::load_image_spec(config::find_image_spec(wanted));
+  const auto spec = spec_for_this_machine(config::load_image_spec(config::find_image_spec(wanted)));
   // A slip in a parameter is told before minutes of baking, not after.
   bake::Image planned;
   planned.name = spec.name;
@@ -175,10 +193,27 @@ LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec
   return result;
 }
 
+namespace {
+
+// By its name; one for another architecture has the same name there, and its own here.
+std::optional<bake::Image> image_with_digest(const bake::Store& store, const provider::ImageRef& remote) {
+  auto known = store.find_image(remote.name);
+  if (!known || known->digest == remote.digest) return known;
+  for (const auto& name : known->beside) {
+    auto other = store.find_image(name);
+    if (!other || other->digest != remote.digest) continue;
+    other->name = remote.name;
+    return other;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& remote,
                                     const config::SearchPath& path) {
   LaunchImage result;
-  if (auto known = store.find_image(remote.name); known && known->digest == remote.digest) {
+  if (auto known = image_with_digest(store, remote)) {
     check_choices(*known, spec.modules, path);
     check_fits_remote(spec, &*known, path);
     result.image = std::move(*known);

@@ -28,7 +28,8 @@ const std::vector<std::string> kSpecKeys = {"name",    "summary", "extends", "ba
                                             "modules", "warm",    "targets", "disk", "ami",          "epoch"};
 
 struct Layered {
-  std::optional<std::string> name, summary, architecture;
+  std::optional<std::string> name, summary;
+  std::optional<std::vector<std::string>> architectures;
   std::optional<BaseSpec> base;
   std::vector<std::string> packages;
   std::map<std::string, std::vector<std::string>> family_packages;
@@ -138,11 +139,27 @@ BaseSpec read_base(const Value& value, const fs::path& folder) {
   return base;
 }
 
+const std::vector<std::string> kArchitectures = {"amd64", "arm64"};
+
 std::string read_architecture(const Value& value) {
   const std::string text = value.as_string("'architecture'");
   if (text == "x86_64") value.fail("'architecture' cannot be 'x86_64'", "did you mean 'amd64'?");
   if (text == "aarch64") value.fail("'architecture' cannot be 'aarch64'", "did you mean 'arm64'?");
-  return value.as_word("'architecture'", {"amd64", "arm64"});
+  return value.as_word("'architecture'", kArchitectures);
+}
+
+// One word, or a list of them.
+std::vector<std::string> read_architectures(const Value& value) {
+  std::vector<std::string> architectures;
+  for (const auto& item : value.as_scalars("'architecture'")) {
+    const std::string architecture = read_architecture(item);
+    if (std::find(architectures.begin(), architectures.end(), architecture) != architectures.end())
+      item.fail("architecture " + in_quotes(architecture) + " is named twice", "each makes one image");
+    architectures.push_back(architecture);
+  }
+  if (architectures.empty())
+    value.fail("'architecture' is an empty list", "one or more of " + join(kArchitectures, ", ") + ", or leave it out for this machine's");
+  return architectures;
 }
 
 std::vector<std::string> read_targets(const Value& value) {
@@ -196,7 +213,7 @@ Layered read_one(const Value& root, const fs::path& folder) {
   }
   if (const auto value = given("summary")) spec.summary = value->as_string("'summary'");
   if (const auto value = given("base")) spec.base = read_base(*value, folder);
-  if (const auto value = given("architecture")) spec.architecture = read_architecture(*value);
+  if (const auto value = given("architecture")) spec.architectures = read_architectures(*value);
   if (const auto value = given("packages")) {
     if (value->is_map()) {
       value->only_keys("'packages'", {"debian", "rpm"});
@@ -241,7 +258,7 @@ Layered lay_over(Layered under, Layered over) {
   };
   under.name = std::move(over.name);
   take(under.summary, over.summary);
-  take(under.architecture, over.architecture);
+  take(under.architectures, over.architectures);
   take(under.base, over.base);
   take(under.warm, over.warm);
   take(under.targets, over.targets);
@@ -302,7 +319,17 @@ ImageSpec parse_image_spec(const std::string& file, const std::string& text, con
   spec.summary = layered.summary.value_or("");
   spec.file = whole;
   spec.base = *layered.base;
-  spec.architecture = layered.architecture.value_or(host_architecture());
+  spec.architectures = layered.architectures.value_or(std::vector{host_architecture()});
+  spec.architecture = spec.architectures.front();
+  for (const auto& architecture : spec.architectures) {
+    try {
+      check_image_name(image_name_for(spec, architecture));
+    } catch (const UsageError&) {
+      root["name"].fail(
+          fmt::format("{} is too long: the image for {} has '-{}' behind it", in_quotes(spec.name), architecture, architecture),
+          "64 letters in all");
+    }
+  }
   spec.packages = std::move(layered.packages);
   spec.family_packages = std::move(layered.family_packages);
   spec.modules = std::move(layered.modules);
@@ -317,6 +344,24 @@ ImageSpec parse_image_spec(const std::string& file, const std::string& text, con
 ImageSpec parse_image_spec(const std::string& file, const std::string& text) { return parse_image_spec(file, text, read_config_file); }
 
 ImageSpec load_image_spec(const fs::path& file) { return parse_image_spec(file.string(), read_config_file(file.string())); }
+
+std::string image_name_for(const ImageSpec& spec, const std::string& architecture) {
+  return spec.architectures.empty() || architecture == spec.architectures.front() ? spec.name : spec.name + "-" + architecture;
+}
+
+std::vector<ImageSpec> specs_by_architecture(const ImageSpec& spec) {
+  if (spec.architectures.size() < 2) return {spec};
+  std::vector<ImageSpec> specs;
+  for (const auto& architecture : spec.architectures) {
+    ImageSpec one = spec;
+    one.name = image_name_for(spec, architecture);
+    one.architecture = architecture;
+    one.architectures = {architecture};
+    if (!specs.empty()) specs.front().beside.push_back(one.name);
+    specs.push_back(std::move(one));
+  }
+  return specs;
+}
 
 Json image_spec_to_json(const ImageSpec& spec) {
   Json base = Json::object();

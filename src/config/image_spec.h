@@ -6,7 +6,7 @@
 //   base: {debian: trixie}        # or {ubuntu: noble}, {tarball: path, sha256: …, suite: …}; mirror: URL; keyring: path
 //                                 # or {oci: registry.example/debian:13, suite: …}, with @sha256:… for that one and no other;
 //                                 # {oci: ./layout:tag}, {oci: image.tar}: a layout in a folder or a file, relative to this spec
-//   architecture: amd64           # or arm64; default: this machine's
+//   architecture: amd64           # or arm64; default: this machine's; or [amd64, arm64]: an image for each, of one spec
 //   packages: [less, vim-tiny]    # beyond what the modules name, by the base's own package manager;
 //                                 # or {debian: [vim-tiny], rpm: [vim-minimal]}: those of what the base has
 //   modules:                      # in any order; required ones are added
@@ -69,8 +69,10 @@ struct ImageSpec {
   std::string summary;
   std::filesystem::path file;  // absolute
   BaseSpec base;
-  std::string architecture;                                         // amd64, arm64; default: this machine's
-  std::vector<std::string> packages;                                // for any package manager
+  std::string architecture;                // amd64, arm64; default: this machine's; of several the first
+  std::vector<std::string> architectures;  // all that the spec names, that one first
+  std::vector<std::string> beside = {};    // the images that are made of it for other architectures: specs_by_architecture()
+  std::vector<std::string> packages;       // for any package manager
   std::map<std::string, std::vector<std::string>> family_packages;  // for that of Debian's kind ("debian"), or of rpm's ("rpm")
   std::vector<ModuleChoice> modules;
   bool warm = true;
@@ -80,12 +82,19 @@ struct ImageSpec {
   std::int64_t epoch = 1767225600;  // 2026-01-01T00:00:00Z
 };
 
+// The name of the image for one of a spec's architectures: the first has the spec's own name, any other NAME-ARCHITECTURE.
+std::string image_name_for(const ImageSpec& spec, const std::string& architecture);
+// A spec for several architectures as one spec for each, in their order, named as above, the first with the others' names in `beside`;
+// a spec for one as it is.
+std::vector<ImageSpec> specs_by_architecture(const ImageSpec& spec);
+
 ImageSpec load_image_spec(const std::filesystem::path& file);
 ImageSpec parse_image_spec(const std::string& file, const std::string& text);
 // With the text of extended specs by `read` instead of from disk.
 ImageSpec parse_image_spec(const std::string& file, const std::string& text,
                            const std::function<std::string(const std::string& file)>& read);
-// The same members as the file has: what is stored with an image can be written out as a spec again (JSON is YAML).
+// The same members as the file has, of several architectures the one: what is stored with an image can be written out as a spec again (JSON
+// is YAML).
 Json image_spec_to_json(const ImageSpec& spec);
 ImageSpec image_spec_from_json(const Json& json);
 

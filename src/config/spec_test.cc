@@ -72,6 +72,39 @@ TEST(ImageSpec, has_defaults) {
   EXPECT_EQ(spec.epoch, 1767225600);
 }
 
+TEST(ImageSpec, of_several_architectures_is_one_for_each) {
+  const ImageSpec spec = parse_image_spec("x.yaml", "name: x\nbase: {debian: trixie}\narchitecture: [arm64, amd64]\n");
+  EXPECT_EQ(spec.architectures, (std::vector<std::string>{"arm64", "amd64"}));
+  const auto specs = specs_by_architecture(spec);
+  ASSERT_EQ(specs.size(), 2u);
+  // The first has the name that was written.
+  EXPECT_EQ(specs[0].name, "x");
+  EXPECT_EQ(specs[0].architecture, "arm64");
+  EXPECT_EQ(specs[0].beside, std::vector<std::string>{"x-amd64"});
+  EXPECT_EQ(specs[1].name, "x-amd64");
+  EXPECT_EQ(specs[1].architecture, "amd64");
+  EXPECT_TRUE(specs[1].beside.empty());
+  EXPECT_EQ(image_spec_to_json(specs[1])["architecture"], "amd64");
+}
+
+TEST(ImageSpec, of_one_architecture_is_itself_in_a_list_or_not) {
+  for (const char* written : {"arm64", "[arm64]"}) {
+    const auto specs =
+        specs_by_architecture(parse_image_spec("x.yaml", fmt::format("name: x\nbase: {{debian: trixie}}\narchitecture: {}\n", written)));
+    ASSERT_EQ(specs.size(), 1u);
+    EXPECT_EQ(specs[0].name, "x");
+    EXPECT_EQ(specs[0].architecture, "arm64");
+    EXPECT_TRUE(specs[0].beside.empty());
+  }
+}
+
+TEST(ImageSpec, of_one_architecture_extends_one_of_two) {
+  const auto read = [](const std::string&) { return std::string("name: x\nbase: {debian: trixie}\narchitecture: [amd64, arm64]\n"); };
+  const ImageSpec one = parse_image_spec("y.yaml", "name: y\nextends: x.yaml\narchitecture: arm64\n", read);
+  EXPECT_EQ(one.architectures, std::vector<std::string>{"arm64"});
+  EXPECT_EQ(parse_image_spec("y.yaml", "name: y\nextends: x.yaml\n", read).architectures.size(), 2u);
+}
+
 TEST(ImageSpec, a_tarball_is_found_beside_the_spec) {
   const ImageSpec spec = parse_image_spec("/specs/x.yaml", "name: x\nbase: {tarball: ../base.tar, suite: bookworm}\n");
   EXPECT_EQ(spec.base.tarball, "/base.tar");

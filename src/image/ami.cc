@@ -216,12 +216,13 @@ void open_build(AmiBuild& build) {
   if (!build.nonce.empty()) return;
   build.nonce = random_hex(16);
   make_folder(build.build_folder());
-  write_file_atomically(file, Json{{"image", build.image}, {"nonce", build.nonce}}.dump() + "\n");
+  write_file_atomically(file, Json{{"image", build.image}, {"architecture", build.architecture}, {"nonce", build.nonce}}.dump() + "\n");
 }
 
-AmiBuild build_of(const bake::Store& store, const bake::Image& image, const Disk& disk, const config::AmiSpec& spec) {
+AmiBuild build_of(const bake::Store& store, const bake::Image& image, const Disk& disk, const AmiWish& wish) {
+  const config::AmiSpec& spec = wish.spec;
   AmiBuild build;
-  build.image = image.name;
+  build.image = wish.image.empty() ? image.name : wish.image;
   build.digest = image.digest;
   build.build = ami_build_id(disk.key, spec);
   build.architecture = ec2_architecture(image.architecture);
@@ -320,25 +321,26 @@ void spread_amis(const AmiBuild& build, const std::vector<aws::Session>& regions
   });
 }
 
-AmiResult make_amis(const bake::Store& store, const bake::Image& image, const Disk& disk, const config::AmiSpec& spec,
-                    const fs::path& list_folder) {
-  check_ami_list(list_folder, image.name);
-  AmiBuild build = build_of(store, image, disk, spec);
+AmiResult make_amis(const bake::Store& store, const bake::Image& image, const Disk& disk, const AmiWish& wish) {
+  const config::AmiSpec& spec = wish.spec;
+  AmiBuild build = build_of(store, image, disk, wish);
+  check_ami_list(wish.list, build.image);
   AmiResult result;
   const auto regions = ami_regions(spec, result.failures);
   for (const auto& failure : result.failures) say(fmt::format("{}: {}", failure.region, failure.why));
   for (const auto& session : regions) encryption_in(spec, session.region());
   result.regions = regions.size() + result.failures.size();
-  const FileLock one_maker = store.lock(sha256_hex("ami " + image.name), "the AMIs of image '" + image.name + "'");
+  const FileLock one_maker = store.lock(sha256_hex(fmt::format("ami {} {}", build.image, build.architecture)),
+                                        fmt::format("the AMIs of image '{}' for {}", build.image, build.architecture));
   open_build(build);
   spread_amis(build, regions, result);
-  update_ami_list(list_folder, build.kinds, result.amis);
+  update_ami_list(wish.list, build.kinds, result.amis, wish.is_beside_amd64);
   if (!result.failures.empty()) return result;
   // All is there: what earlier builds left half-done has had its use.
   parallel_for(regions.size(), kRegionsAtOnce, [&](std::size_t i) { remove_unfinished(regions[i], build); });
   remove_tree(build.build_folder());
   const auto is_upload = [](const fs::directory_entry& inner) { return inner.is_directory(); };
-  for (const auto& other : build_folders(build.folder, build.image)) {
+  for (const auto& other : build_folders(build.folder, build.image, build.architecture)) {
     if (std::none_of(fs::directory_iterator(other), fs::directory_iterator(), is_upload)) remove_tree(other);
   }
   return result;

@@ -9,7 +9,7 @@
 //
 // What is there is found by tags (ami_build.h), and only what is missing is made; a region that fails is told and leaves the others alone.
 //
-//   HOME/aws/builds/BUILD/build.json     {"image", "nonce"}: a build that is not done everywhere; removed when it is
+//   HOME/aws/builds/BUILD/build.json     {"image", "architecture", "nonce"}: a build that is not done everywhere; removed when it is
 #pragma once
 
 #include <filesystem>
@@ -39,16 +39,23 @@ struct AmiResult {
   bool changed = false;
 };
 
+// What is asked for beside image and disk.
+struct AmiWish {
+  config::AmiSpec spec;
+  std::filesystem::path list = {};  // the folder of ami-list (ami_list.h)
+  std::string image = {};           // its name with EC2, which images of one spec for several architectures share; empty: the image's own
+  bool is_beside_amd64 = false;     // one of those, another of which is for amd64: the list's old files are that one's
+};
+
 // A session for each of the profiles, or for that of the environment; UsageError when two are of one partition.
 std::vector<aws::Session> ami_sessions(const config::AmiSpec& spec);
 // The regions that are asked for, each as the session in it; `all`: what the accounts have enabled. Regions of a partition that no
 // profile is of are in `failures`.
 std::vector<aws::Session> ami_regions(const config::AmiSpec& spec, std::vector<AmiFailure>& failures);
 
-// What a bake does: makes what is missing and updates the list in `list_folder`. Throws for what concerns all regions; what concerns one is
+// What a bake does: makes what is missing and updates the list. Throws for what concerns all regions; what concerns one is
 // in the result's failures.
-AmiResult make_amis(const bake::Store& store, const bake::Image& image, const Disk& disk, const config::AmiSpec& spec,
-                    const std::filesystem::path& list_folder);
+AmiResult make_amis(const bake::Store& store, const bake::Image& image, const Disk& disk, const AmiWish& wish);
 
 // The same without a disk: AMIs of `build` that are in one region are copied to those that lack them. (kiln image copy)
 void spread_amis(const AmiBuild& build, const std::vector<aws::Session>& regions, AmiResult& result);

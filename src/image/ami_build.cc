@@ -39,6 +39,14 @@ std::vector<AmiKind> ami_kinds(const config::AmiSpec& spec, const std::string& a
   return kinds;
 }
 
+config::AmiSpec ami_spec_for_one_of_several(config::AmiSpec spec, const std::string& architecture) {
+  if (architecture != "arm64") return spec;
+  spec.boot_modes.clear();  // it has one, the default
+  // What then has nothing left is refused by ami_kinds().
+  if (spec.virtualization.size() > 1) std::erase(spec.virtualization, "paravirtual");
+  return spec;
+}
+
 std::string ami_build_id(const std::string& disk_key, const config::AmiSpec& spec) {
   // Counts how kiln makes AMIs: another number, and all are made anew.
   constexpr int kAmiFormat = 1;

@@ -55,6 +55,9 @@ struct AmiBuild {
 
 // Every combination that the spec asks for, hvm first. UsageError for one that the architecture does not have.
 std::vector<AmiKind> ami_kinds(const config::AmiSpec& spec, const std::string& architecture);
+// What of the spec goes for one of several architectures: of boot modes and virtualizations those that it has, so that the spec can name
+// the others' beside them.
+config::AmiSpec ami_spec_for_one_of_several(config::AmiSpec spec, const std::string& architecture);
 // "x86_64" for amd64.
 std::string ec2_architecture(const std::string& architecture);
 std::string ami_build_id(const std::string& disk_key, const config::AmiSpec& spec);

@@ -35,6 +35,19 @@ TEST(AmiBuild, kinds_are_every_combination_with_hvm_first) {
   EXPECT_THROW(ami_kinds(spec, "arm64"), UsageError);
 }
 
+TEST(AmiBuild, of_several_architectures_each_has_the_kinds_that_it_knows) {
+  config::AmiSpec spec;
+  spec.boot_modes = {"uefi-preferred", "legacy-bios"};
+  spec.virtualization = {"hvm", "paravirtual"};
+  const auto kinds = [&](const char* architecture) {
+    return ami_kinds(ami_spec_for_one_of_several(spec, architecture), ec2_architecture(architecture));
+  };
+  EXPECT_EQ(kinds("amd64"), (std::vector<AmiKind>{{"hvm", "uefi-preferred"}, {"hvm", "legacy-bios"}, {"paravirtual", ""}}));
+  EXPECT_EQ(kinds("arm64"), (std::vector<AmiKind>{{"hvm", "uefi"}}));
+  spec.virtualization = {"paravirtual"};
+  EXPECT_THROW(kinds("arm64"), UsageError);
+}
+
 TEST(AmiBuild, names_are_what_ec2_takes) {
   AmiBuild build = build_of({});
   build.image = std::string(64, 'x');  // the longest that an image may have

@@ -42,7 +42,18 @@ Json entry_of(const Ami& ami) {
 }
 
 // The names that spark-ec2's launcher reads.
-std::string file_name(const std::string& virtualization) { return virtualization == "paravirtual" ? "pvm" : "hvm"; }
+std::string old_file_name(const std::string& virtualization) { return virtualization == "paravirtual" ? "pvm" : "hvm"; }
+
+constexpr const char* kOldArchitecture = "x86_64";
+
+// Of the architecture that those launchers do not know.
+std::string own_file_name(const std::string& virtualization, const std::string& architecture) {
+  return old_file_name(virtualization) + "-" + architecture;
+}
+
+bool has_old_architecture(const Json& index) {
+  return std::any_of(index.begin(), index.end(), [](const Json& entry) { return entry.value("architecture", "") == kOldArchitecture; });
+}
 
 void write_if_changed(const fs::path& file, const std::string& text) {
   if (read_file_if_there(file) == text) return;
@@ -74,7 +85,7 @@ void check_ami_list(const fs::path& folder, const std::string& image) {
   }
 }
 
-void update_ami_list(const fs::path& folder, const std::vector<AmiKind>& kinds, const std::vector<Ami>& amis) {
+void update_ami_list(const fs::path& folder, const std::vector<AmiKind>& kinds, const std::vector<Ami>& amis, bool is_beside_amd64) {
   if (amis.empty()) return;
   const FileLock one_writer = lock_list(folder);
   Json index = read_index(folder);
@@ -83,11 +94,15 @@ void update_ami_list(const fs::path& folder, const std::vector<AmiKind>& kinds, 
     std::erase_if(index.get_ref<Json::array_t&>(), [&](const Json& old) { return place_of(old) == place_of(entry); });
     index.push_back(entry);
   }
+  const bool is_old_alone = is_beside_amd64 || has_old_architecture(index);
   for (const auto& ami : amis) {
-    const auto first =
-        std::find_if(kinds.begin(), kinds.end(), [&](const AmiKind& kind) { return kind.virtualization == ami.kind.virtualization; });
-    if (first == kinds.end() || *first == ami.kind)
-      write_if_changed(folder / ami.region / file_name(ami.kind.virtualization), ami.id + "\n");
+    const std::string& virtualization = ami.kind.virtualization;
+    const auto first = std::find_if(kinds.begin(), kinds.end(), [&](const AmiKind& kind) { return kind.virtualization == virtualization; });
+    if (first != kinds.end() && *first != ami.kind) continue;
+    const bool is_old = ami.architecture == kOldArchitecture;
+    const fs::path region = folder / ami.region;
+    if (!is_old) write_if_changed(region / own_file_name(virtualization, ami.architecture), ami.id + "\n");
+    if (is_old || !is_old_alone) write_if_changed(region / old_file_name(virtualization), ami.id + "\n");
   }
   write_index(folder, index);
 }
@@ -98,12 +113,15 @@ void remove_from_ami_list(const fs::path& folder, const std::vector<std::string>
   const auto is_gone = [&](const std::string& id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
   std::error_code ignored;
   for (const Json& entry : index) {
-    const fs::path file = folder / entry.value("region", "") / file_name(entry.value("virtualization", ""));
-    std::string listed = read_file_if_there(file).value_or("");
-    if (!listed.empty() && listed.back() == '\n') listed.pop_back();
-    if (!is_gone(listed)) continue;
-    fs::remove(file, ignored);
-    fs::remove(file.parent_path(), ignored);  // only when it is empty
+    const std::string virtualization = entry.value("virtualization", "");
+    for (const auto& name : {old_file_name(virtualization), own_file_name(virtualization, entry.value("architecture", ""))}) {
+      const fs::path file = folder / entry.value("region", "") / name;
+      std::string listed = read_file_if_there(file).value_or("");
+      if (!listed.empty() && listed.back() == '\n') listed.pop_back();
+      if (!is_gone(listed)) continue;
+      fs::remove(file, ignored);
+      fs::remove(file.parent_path(), ignored);  // only when it is empty
+    }
   }
   const auto before = index.size();
   std::erase_if(index.get_ref<Json::array_t&>(), [&](const Json& entry) { return is_gone(entry.value("id", "")); });

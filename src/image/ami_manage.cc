@@ -25,7 +25,8 @@ namespace {
 constexpr std::chrono::minutes kReleaseLimit{2};
 
 RemoteImage remote_of(const Ami& ami) {
-  return {ami.image, ami.region, ami.id, kind_words(ami.kind), ami.digest, ami.build, ami.state, ami.created, ami.to_json()};
+  const std::string kind = kind_words(ami.kind) + (ami.architecture == "x86_64" ? "" : ", " + ami.architecture);
+  return {ami.image, ami.region, ami.id, kind, ami.digest, ami.build, ami.state, ami.created, ami.to_json()};
 }
 
 // Those that instances stand on. A stopped one can start without its AMI, but a cluster could not be enlarged.

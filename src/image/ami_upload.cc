@@ -349,12 +349,13 @@ std::optional<std::string> take_over_upload(const aws::Session& session, const A
   return whole;
 }
 
-std::vector<fs::path> build_folders(const fs::path& folder, const std::string& image) {
+std::vector<fs::path> build_folders(const fs::path& folder, const std::string& image, const std::string& architecture) {
   std::vector<fs::path> found;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder / "builds", ignored)) {
     const Json record = Json::parse(read_file_if_there(entry.path() / "build.json").value_or(""), nullptr, false);
-    if (record.is_object() && record.value("image", "") == image) found.push_back(entry.path());
+    if (!record.is_object() || record.value("image", "") != image) continue;
+    if (architecture.empty() || record.value("architecture", "") == architecture) found.push_back(entry.path());
   }
   return found;
 }
@@ -363,7 +364,7 @@ void remove_unfinished(const aws::Session& session, const AmiBuild& build) {
   const aws::Ec2 ec2(session);
   const std::string region = ec2.region();
   std::error_code ignored;
-  for (const auto& other : build_folders(build.folder, build.image)) {
+  for (const auto& other : build_folders(build.folder, build.image, build.architecture)) {
     if (other == build.build_folder() || !fs::exists(other / region)) continue;
     for (const Json& snapshot : find_snapshots(ec2, kBuildTag, other.filename())) {
       const std::string id = aws::text(snapshot, "snapshotId");

@@ -37,11 +37,13 @@ void forget_upload(const AmiBuild& build, const std::string& region);
 // Asks AWS only when this store knows of such an upload.
 std::optional<std::string> take_over_upload(const aws::Session& session, const AmiBuild& build);
 
-// Removes what earlier builds of the same image left unfinished in the region: snapshots that carry the tags of a build that is known to
-// this store, and that no AMI refers to. Their folders of that region go, too.
+// Removes what earlier builds of the same image and architecture left unfinished in the region: snapshots that carry the tags of a build
+// that is known to this store, and that no AMI refers to. Their folders of that region go, too.
 void remove_unfinished(const aws::Session& session, const AmiBuild& build);
 
-// HOME/aws/builds/BUILD of each of an image's builds that is not done everywhere; `folder`: HOME/aws.
-std::vector<std::filesystem::path> build_folders(const std::filesystem::path& folder, const std::string& image);
+// HOME/aws/builds/BUILD of each of an image's builds that is not done everywhere; `folder`: HOME/aws; `architecture`: "arm64", or empty for
+// those of all.
+std::vector<std::filesystem::path> build_folders(const std::filesystem::path& folder, const std::string& image,
+                                                 const std::string& architecture = {});
 
 }  // namespace kiln::image

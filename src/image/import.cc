@@ -62,6 +62,7 @@ std::optional<bake::Image> record_in(const Json& config) {
     if (!json.is_object() || !json.contains("layers")) fail("the label '{}' is damaged", kRecordLabel);
     json["created"] = 0;
     json["spec_file"] = "";
+    json.erase("beside");
     for (auto& layer : json["layers"]) {
       layer["created"] = 0;
       layer["seconds"] = 0.0;

@@ -62,6 +62,7 @@ std::string record_text(const bake::Image& image) {
   Json record = image.to_json();
   record.erase("created");
   record.erase("spec_file");
+  record.erase("beside");
   for (auto& layer : record["layers"]) {
     layer.erase("created");
     layer.erase("seconds");

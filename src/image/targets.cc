@@ -13,7 +13,6 @@
 #include "base/files.h"
 #include "base/parallel.h"
 #include "base/strings.h"
-#include "image/ami.h"
 #include "image/disk.h"
 #include "image/gce.h"
 #include "image/push.h"
@@ -62,9 +61,8 @@ TargetOutcome make_oci(bake::Store& store, const bake::Image& image, const Targe
                     {"compression", compression_name(options.compression)}}};
 }
 
-TargetOutcome push_oci(bake::Store& store, const bake::Image& image, const TargetOptions& options) {
-  const OciImage oci = make_oci_image(store, image, options.compression, options.jobs);
-  const PushResult pushed = push_image(store, {oci}, *options.push_to, options.registry);
+TargetOutcome push_all(bake::Store& store, const std::vector<OciImage>& images, const TargetOptions& options) {
+  const PushResult pushed = push_image(store, images, *options.push_to, options.registry);
   return {.reused = pushed.sent == 0,
           .words = fmt::format("{} is {}: {} blobs sent ({}), {} were there", options.push_to->text(), pushed.digest.substr(0, 19),
                                pushed.sent, human_size(static_cast<std::uintmax_t>(pushed.sent_bytes)), pushed.present),
@@ -73,6 +71,10 @@ TargetOutcome push_oci(bake::Store& store, const bake::Image& image, const Targe
                     {"blobs_sent", pushed.sent},
                     {"blobs_present", pushed.present},
                     {"bytes_sent", pushed.sent_bytes}}};
+}
+
+TargetOutcome push_oci(bake::Store& store, const bake::Image& image, const TargetOptions& options) {
+  return push_all(store, {make_oci_image(store, image, options.compression, options.jobs)}, options);
 }
 
 // A target that is made, or what is done with one.
@@ -143,17 +145,17 @@ TargetOutcome make_gce_target(bake::Store& store, const bake::Image& image, cons
 
 TargetOutcome make_ami_target(bake::Store& store, const bake::Image& image, const TargetOptions& options) {
   const Disk disk = make_early_disk(store, image, options);
-  const AmiResult result = make_amis(store, image, disk, options.ami, options.ami_list);
+  const AmiResult result = make_amis(store, image, disk, options.ami);
   throw_ami_failures(result);
   Json amis = Json::array();
   for (const auto& ami : result.amis) amis.push_back(ami.to_json());
   return {.reused = !result.changed,
-          .words = fmt::format("{}; {}", ami_words(result), options.ami_list.native()),
+          .words = fmt::format("{}; {}", ami_words(result), options.ami.list.native()),
           .facts = {{"amis", amis},
                     {"new", result.made},
                     {"blocks_sent", result.blocks_sent},
                     {"upload_seconds", result.upload_seconds},
-                    {"list", options.ami_list.native()}},
+                    {"list", options.ami.list.native()}},
           .added = added_to(image, disk)};
 }
 
@@ -181,6 +183,35 @@ std::vector<std::string> target_names() {
   std::vector<std::string> names;
   for (const auto& target : targets()) names.emplace_back(target.name);
   return names;
+}
+
+std::vector<TargetOutcome> combine_targets(bake::Store& store, const std::vector<bake::Image>& images,
+                                           const std::vector<std::string>& names, const TargetOptions& options) {
+  if (std::find(names.begin(), names.end(), "oci") == names.end()) return {};
+  const FileLock in_use = store.in_use();
+  std::vector<OciImage> made;
+  std::vector<std::string> architectures;
+  for (const auto& image : images) {
+    made.push_back(make_oci_image(store, image, options.compression, options.jobs != 0 ? options.jobs : processor_count()));
+    architectures.push_back(image.architecture);
+  }
+  const OciIndex index = make_oci_index(store, made);
+  std::vector<TargetOutcome> outcomes;
+  outcomes.push_back({.name = "oci",
+                      .reused = true,
+                      .words = fmt::format("{} (an index of {})", index.index.digest.substr(0, 19), join(architectures, " and ")),
+                      .facts = {{"digest", index.index.digest}, {"architectures", architectures}}});
+  if (!options.push_to) return outcomes;
+  const std::string what = "push to " + options.push_to->text();
+  outcomes.push_back(with_context("making " + what, [&] {
+    Activity activity(what);
+    const double start = now_in_seconds();
+    TargetOutcome pushed = push_all(store, made, options);
+    pushed.name = "push";
+    pushed.seconds = now_in_seconds() - start;
+    return pushed;
+  }));
+  return outcomes;
 }
 
 EarlyWork::Wanted early_work_for(const std::vector<std::string>& names) {
@@ -211,7 +242,7 @@ std::vector<TargetOutcome> make_targets(bake::Store& store, const bake::Image& i
   std::vector<Job> jobs;
   for (const auto& name : names) {
     const Target& target = find_target(name);
-    Job job{name, "target " + name, target.make, {}};
+    Job job{name, "target " + name + (options.label.empty() ? "" : " (" + options.label + ")"), target.make, {}};
     if (const auto below = std::find(names.begin(), names.end(), target.after); below != names.end())
       job.after.push_back(static_cast<std::size_t>(below - names.begin()));
     jobs.push_back(std::move(job));

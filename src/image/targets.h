@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bake/bake.h"
-#include "config/ami_spec.h"
 #include "config/reference.h"
+#include "image/ami.h"
 #include "image/early_work.h"
 #include "image/oci.h"
 #include "oci/registry.h"
@@ -22,10 +22,10 @@ struct TargetOptions {
   bake::BakeOptions bake = {};                    // for what a target adds to the image
   std::optional<config::Reference> push_to = {};  // where the target oci is sent as soon as it is made
   oci::RegistryOptions registry = {};
-  config::AmiSpec ami = {};             // of the target ami
-  std::filesystem::path ami_list = {};  // the folder of its list
-  EarlyWork* early = nullptr;           // what was begun during the bake
-  double started = 0;                   // Unix time; what was made since then is new. 0: since the target's own start
+  AmiWish ami = {};            // of the target ami
+  EarlyWork* early = nullptr;  // what was begun during the bake
+  std::string label = {};      // told with each target's name, of several architectures: "arm64"
+  double started = 0;          // Unix time; what was made since then is new. 0: since the target's own start
 };
 
 struct TargetOutcome {
@@ -42,6 +42,10 @@ struct TargetOutcome {
 // UsageError for a name that is no target, or one that this kiln does not make yet.
 std::vector<TargetOutcome> make_targets(bake::Store& store, const bake::Image& image, const std::vector<std::string>& names,
                                         const TargetOptions& options);
+// What is made of the images of one spec for several architectures together, when each has its targets: for "oci" among `names` an index of
+// all, and with `push_to` that is sent, as one more outcome. Nothing for targets that hold one architecture each.
+std::vector<TargetOutcome> combine_targets(bake::Store& store, const std::vector<bake::Image>& images,
+                                           const std::vector<std::string>& names, const TargetOptions& options);
 // What a bake for these targets can begin early; nothing for names that are no targets.
 EarlyWork::Wanted early_work_for(const std::vector<std::string>& names);
 // The names of those that can be made.
