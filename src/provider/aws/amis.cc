@@ -1,6 +1,8 @@
 #include "provider/aws/amis.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "aws/ec2.h"
@@ -24,6 +26,38 @@ ImageRef to_ref(const Json& image, const std::string& name) {
   return ref;
 }
 
+// The architecture ("x86_64", "arm64") that all of the cluster's instance types have, which start from one AMI. Nothing when EC2 does not
+// tell us: then RunInstances says what does not fit.
+std::optional<std::string> architecture_of_types(const kiln::aws::Ec2& ec2, const config::AwsSpec& wish) {
+  std::set<std::string> names;
+  for (const char* role : {"master", "worker"}) {
+    for (auto& name : config::types_of(wish, role)) names.insert(std::move(name));
+  }
+  std::vector<Json> types;
+  try {
+    types = ec2.call_all("DescribeInstanceTypes", {{"InstanceType", names}}, "instanceTypeSet");
+  } catch (const kiln::aws::ApiError& error) {
+    // One that there is not is told where all of the request is; and the right to ask was not needed by earlier versions.
+    if (error.code() == "InvalidInstanceType" || error.code() == "UnauthorizedOperation") return std::nullopt;
+    throw;
+  }
+  std::map<std::string, std::string> by_architecture;  // → the first type
+  for (const Json& type : types) {
+    std::string architecture = "x86_64";
+    for (const Json& word : kiln::aws::list(type, "processorInfo/supportedArchitectures")) {
+      if (word == "arm64") architecture = "arm64";
+    }
+    by_architecture.emplace(architecture, kiln::aws::text(type, "instanceType"));
+  }
+  if (by_architecture.empty()) return std::nullopt;
+  if (by_architecture.size() == 1) return by_architecture.begin()->first;
+  const auto one = by_architecture.rbegin(), other = std::next(one);
+  UsageError error(
+      fmt::format("instance types of two architectures: {} is {}, {} is {}", one->second, one->first, other->second, other->first));
+  error.set_hint("all machines of a cluster start from one AMI: name types of one architecture, for masters and workers");
+  throw error;
+}
+
 [[noreturn]] void fail_without(const std::vector<Json>& images, const std::string& name, const std::string& region) {
   std::set<std::string> names;
   for (const auto& image : images) names.insert(kiln::aws::tag(image, "kiln:image").value_or(""));
@@ -34,6 +68,28 @@ ImageRef to_ref(const Json& image, const std::string& name) {
                  : all.empty()
                      ? fmt::format("`kiln bake {} --target ami --regions {}` makes one", name, region)
                      : fmt::format("there are: {}; `kiln bake {} --target ami --regions {}` makes one", join(all, ", "), name, region));
+  throw error;
+}
+
+// Of an image's AMIs that for the cluster's instance types.
+const Json* choose_by_type(const kiln::aws::Ec2& ec2, const std::map<std::string, const Json*>& by_architecture, const std::string& name,
+                           const config::AwsSpec& wish) {
+  const auto wanted = architecture_of_types(ec2, wish);
+  if (!wanted && by_architecture.size() == 1) return by_architecture.begin()->second;
+  std::vector<std::string> there;
+  for (const auto& [architecture, image] : by_architecture) there.push_back(architecture);
+  if (!wanted) {
+    UsageError error(fmt::format("image '{}' has AMIs for {}, and EC2 does not tell what {} is", name, join(there, " and "),
+                                 config::types_of(wish, "worker").front()));
+    error.set_hint("it needs a type that exists in the region, and the right ec2:DescribeInstanceTypes; or name one by --image ami-…");
+    throw error;
+  }
+  const auto found = by_architecture.find(*wanted);
+  if (found != by_architecture.end()) return found->second;
+  UsageError error(fmt::format("image '{}' has no AMI for {} in {}, which {} needs; it has one for {}", name, *wanted, ec2.region(),
+                               config::types_of(wish, "worker").front(), join(there, " and ")));
+  error.set_hint(
+      fmt::format("'architecture: [amd64, arm64]' in its spec and `kiln bake {} --target ami --regions {}` make both", name, ec2.region()));
   throw error;
 }
 
@@ -52,13 +108,14 @@ ImageRef find_any_ami(const kiln::aws::Session& session, const std::string& name
   Json wanted = kiln::aws::filters({{"tag-key", {"kiln:image"}}, {"state", {"available"}}});
   wanted["Owner"] = Json::array({"self"});
   const auto all = ec2.call_all("DescribeImages", wanted, "imagesSet");
-  const Json* newest = nullptr;
+  std::map<std::string, const Json*> newest;  // by architecture
   for (const auto& image : all) {
     if (kiln::aws::tag(image, "kiln:image") != name || kiln::aws::text(image, "virtualizationType") == "paravirtual") continue;
-    if (newest == nullptr || kiln::aws::text(image, "creationDate") > kiln::aws::text(*newest, "creationDate")) newest = &image;
+    const Json*& best = newest[kiln::aws::text(image, "architecture")];
+    if (best == nullptr || kiln::aws::text(image, "creationDate") > kiln::aws::text(*best, "creationDate")) best = &image;
   }
-  if (newest == nullptr) fail_without(all, name, session.region());
-  return to_ref(*newest, name);
+  if (newest.empty()) fail_without(all, name, session.region());
+  return to_ref(*choose_by_type(ec2, newest, name, wish), name);
 }
 
 }  // namespace
