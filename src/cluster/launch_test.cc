@@ -228,8 +228,8 @@ TEST_F(Launch, ARemoteImageTakesNoOtherVersion) {
   image.modules[0].manifest.params["version"] = {"4.1.1", "Spark's"};
   image.modules[0].params["version"] = "4.1.1";
   store.save_image(image);
-  const provider::ImageRef known{"toy", image.digest};
-  const provider::ImageRef unknown{"toy", std::string(64, 'b')};
+  const provider::ImageRef known{"toy", image.digest, {}, {}};
+  const provider::ImageRef unknown{"toy", std::string(64, 'b'), {}, {}};
   const auto error_with = [&](const provider::ImageRef& remote, const char* module, const config::Values& params) -> std::string {
     auto spec = options_.spec;
     config::ModuleChoice choice;
