@@ -141,16 +141,17 @@ std::vector<config::NodeDocument::ModuleParams> params_for(const bake::Image& im
 // An image that a cloud keeps is what it is. `known`: this machine's record of it, or nothing. Of modules that neither it nor the search
 // path has only the nodes' agents know.
 void check_fits_remote(const config::ClusterSpec& spec, const bake::Image* known, const config::SearchPath& path) {
-  const auto refuse = [&](const std::string& what) {
+  const auto refuse = [&](const std::string& what, bool is_compiled) {
     UsageError error(fmt::format("{}, and image '{}' is installed already", what, spec.image));
-    error.set_hint(fmt::format(
-        "bake an AMI so (`kiln bake SPEC --target ami`), or let it be installed at launch: `kiln launch {} --on {} --image debian-13 …`",
-        spec.name, spec.provider));
+    std::string hint = "bake an AMI with it: `kiln bake SPEC --target ami`";
+    if (!is_compiled)
+      hint += fmt::format("; or have all installed at launch: `kiln launch {} --on {} --image debian-13 …`", spec.name, spec.provider);
+    error.set_hint(hint);
     throw error;
   };
   for (const auto& choice : spec.modules) {
     const auto* module = known == nullptr ? nullptr : find_module(*known, choice.name);
-    if (known != nullptr && module == nullptr) refuse(fmt::format("it lacks module '{}'", choice.name));
+    if (known != nullptr && module == nullptr) refuse(fmt::format("it lacks module '{}'", choice.name), false);
     std::optional<config::Module> own;
     for (const auto& [name, value] : choice.params) {
       if (module != nullptr) {
@@ -162,7 +163,8 @@ void check_fits_remote(const config::ClusterSpec& spec, const bake::Image* known
         if (std::none_of(folders.begin(), folders.end(), [&](const auto& folder) { return folder.filename() == choice.name; })) break;
         own = config::load_module(config::find_module(path, choice));
       }
-      if (bake::concerns_baking(*own, name)) refuse(fmt::format("'{}.{}' is a matter of installing", choice.name, name));
+      if (bake::concerns_baking(*own, name))
+        refuse(fmt::format("'{}.{}' is a matter of installing", choice.name, name), own->build && own->build->condition.count(name) != 0);
     }
   }
 }
