@@ -219,8 +219,11 @@ class Container:
         if self.is_systemd:
             os.kill(self.pid, SIGRTMIN + 4)
             return True
-        with open(f"/proc/{self.pid}/status") as file:
-            caught = next(int(line.split()[1], 16) for line in file if line.startswith("SigCgt"))
+        try:
+            with open(f"/proc/{self.pid}/status") as file:
+                caught = next(int(line.split()[1], 16) for line in file if line.startswith("SigCgt"))
+        except OSError:  # it is gone
+            return False
         if caught >> (signal.SIGTERM - 1) & 1:
             os.kill(self.pid, signal.SIGTERM)
             return True

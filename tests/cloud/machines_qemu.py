@@ -105,9 +105,12 @@ class VirtualMachine:
         if not self.process or self.process.poll() is not None:
             return
         # The process that was started is nsenter, which waits for its one child in the machines' PID namespace.
-        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
-            for pid in file.read().split():
-                os.kill(int(pid), signal.SIGKILL)
+        try:
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+                for pid in file.read().split():
+                    os.kill(int(pid), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):  # it has just gone
+            pass
 
     def ended(self):
         pass
