@@ -30,6 +30,7 @@ MACHINES = {"amd64": (["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "
             "arm64": (["qemu-system-aarch64", "-machine", "virt,gic-version=3", "-cpu", "neoverse-n1"],
                       "/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd")}
 DOCUMENT = {"kiln": 1, "cluster": "boot", "role": "master", "modules": [{"name": "spark"}], "secret": "5e" * 32,
+            "power_off": True, "swap_bytes": 64 << 20,
             "nodes": [{"name": "master-1", "role": "master", "address": GUEST}]}
 
 
@@ -147,7 +148,7 @@ def look_at_disk(options):
     assert check.returncode == 0, check.stdout
     blocks = int(re.search(r"Block count: +(\d+)", debugfs(root, "stats -h"))[1])
     result = {"partition_bytes": partition["size"] * 512, "root_bytes": blocks * 4096, "machine_id": debugfs(root, "cat /etc/machine-id").strip(),
-              "host_key": debugfs(root, "cat /etc/ssh/ssh_host_ed25519_key.pub").strip()}
+              "host_key": debugfs(root, "cat /etc/ssh/ssh_host_ed25519_key.pub").strip(), "swap": debugfs(root, "cat /var/log/kiln/swap.log")}
     root.unlink()
     return result
 
@@ -204,6 +205,7 @@ def main():
     assert 0 <= result["partition_bytes"] - result["root_bytes"] < 4096 * 32768, f"the file system has not grown: {result}"
     assert re.fullmatch("[0-9a-f]{32}", result["machine_id"]), result
     assert result["host_key"].startswith("ssh-ed25519 "), result
+    assert result.pop("swap").endswith("/swap is in use\n"), "swap was not switched on"
     print(json.dumps(result))
 
 
