@@ -28,7 +28,7 @@ rm -f "$kiln"/*.jsa
 # Runs a small cluster on localhost, and jobs on it, and writes the lists $work/daemon.list and $work/app.list.
 find_classes() {
     export SPARK_CONF_DIR="$work/conf" SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
-    export KILN_CLUSTER=warm KILN_NODE=localhost KILN_ADDRESS=127.0.0.1 KILN_MASTERS=localhost KILN_CPUS=2 KILN_MEMORY_MB=3072
+    export KILN_CLUSTER=warm KILN_NODE=localhost KILN_ADDRESS=127.0.0.1 KILN_MASTERS=localhost KILN_INSTANCE=1 KILN_CPUS=2 KILN_MEMORY_MB=3072
     # Not a secret: it lives as long as this script, in a sandbox without network.
     echo 0123456789abcdef0123456789abcdef > "$work/secret"
     export KILN_SECRET_FILE="$work/secret" KILN_PARAM_CONF='' KILN_PARAM_EVENTS=true
@@ -47,7 +47,7 @@ find_classes() {
     worker=$!
     pids="$master $worker"
     WAIT_PID=$master python3 tools/wait.py 120 http://localhost:8080/json/ '"ALIVE"'
-    echo > "$work/gate"
+    timeout 120 sh -c 'echo > "$1"' gate "$work/gate"  # unless the worker has ended already
     WAIT_PID=$worker python3 tools/wait.py 120 http://localhost:8081/json/ '"masterurl" : "spark:'
 
     # --- jobs ----------------------------------------------------------------------------------------------------------------
