@@ -161,7 +161,7 @@ def main():
     parser.add_argument("--bus", choices=sorted(DEVICES), required=True)
     parser.add_argument("--architecture", choices=sorted(MACHINES), default="amd64")
     parser.add_argument("--ready", help="what the console of an image without Spark says when all is started")
-    parser.add_argument("--limit", type=int, default=200, help="seconds until Spark's master must answer")
+    parser.add_argument("--limit", type=int, default=400, help="seconds until Spark's master must answer")
     parser.add_argument("--until", choices=["document", "master", "off"], default="off", help="what is waited for; the machine is cut off then")
     parser.add_argument("--blocks", action="store_true", help="count the disk's 512 KiB blocks that are read until then (QEMU's trace)")
     options = parser.parse_args()
