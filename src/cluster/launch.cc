@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "cluster/deploy_root.h"
 #include "cluster/drain.h"
+#include "cluster/kept_image.h"
 #include "cluster/launch_image.h"
 #include "cluster/recreate.h"
 #include "cluster/watch.h"
@@ -179,7 +180,8 @@ Prepared prepare(const LaunchOptions& options, double now, bool is_preview) {
   if (ready.remote && ready.remote->stock) {
     ready.ground = stock_image_for_launch(store, spec, *ready.remote, options.bake, is_preview);
   } else if (ready.remote) {
-    ready.ground = remote_image_for_launch(store, spec, *ready.remote, options.bake.modules);
+    const auto keep = [&](const bake::Image& image) { return keep_image(store, *ready.provider, spec, image, options.bake); };
+    ready.ground = remote_image_for_launch(store, spec, *ready.remote, options.bake, is_preview ? nullptr : KeepImage(keep));
   } else if (!is_preview) {  // it may have to be baked
     ready.ground = image_for_launch(store, spec, options.bake);
   } else {

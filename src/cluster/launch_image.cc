@@ -138,35 +138,44 @@ std::vector<config::NodeDocument::ModuleParams> params_for(const bake::Image& im
   return all;
 }
 
-// An image that a cloud keeps is what it is. `known`: this machine's record of it, or nothing. Of modules that neither it nor the search
-// path has only the nodes' agents know.
-void check_fits_remote(const config::ClusterSpec& spec, const bake::Image* known, const config::SearchPath& path) {
-  const auto refuse = [&](const std::string& what, bool is_compiled) {
-    UsageError error(fmt::format("{}, and image '{}' is installed already", what, spec.image));
-    std::string hint = "bake an AMI with it: `kiln bake SPEC --target ami`";
-    if (!is_compiled)
-      hint += fmt::format("; or have all installed at launch: `kiln launch {} --on {} --image debian-13 …`", spec.name, spec.provider);
-    error.set_hint(hint);
-    throw error;
-  };
+// Of an image that was baked elsewhere only its own parts are known: nothing can be installed that fits.
+void check_only_set_up(const config::ClusterSpec& spec, const config::SearchPath& path) {
+  const auto folders = config::list_modules(path);
   for (const auto& choice : spec.modules) {
-    const auto* module = known == nullptr ? nullptr : find_module(*known, choice.name);
-    if (known != nullptr && module == nullptr) refuse(fmt::format("it lacks module '{}'", choice.name), false);
-    std::optional<config::Module> own;
+    const auto is_it = [&](const fs::path& folder) { return folder.filename() == choice.name; };
+    if (std::none_of(folders.begin(), folders.end(), is_it)) continue;
+    const auto module = config::load_module(config::find_module(path, choice));
     for (const auto& [name, value] : choice.params) {
-      if (module != nullptr) {
-        const auto baked = module->params.find(name);
-        if (baked != module->params.end() && baked->second == value) continue;
-      }
-      if (!own) {
-        const auto folders = config::list_modules(path);
-        if (std::none_of(folders.begin(), folders.end(), [&](const auto& folder) { return folder.filename() == choice.name; })) break;
-        own = config::load_module(config::find_module(path, choice));
-      }
-      if (bake::concerns_baking(*own, name))
-        refuse(fmt::format("'{}.{}' is a matter of installing", choice.name, name), own->build && own->build->condition.count(name) != 0);
+      if (!bake::concerns_baking(module, name)) continue;
+      UsageError error(
+          fmt::format("'{}.{}' is a matter of installing, and image '{}' was not baked on this machine", choice.name, name, spec.image));
+      error.set_hint(
+          fmt::format("bake it here (`kiln bake {} --target ami`: what is there is not made again), or have all installed at launch: "
+                      "`--image debian-13`",
+                      spec.image));
+      throw error;
     }
   }
+}
+
+// What the launch asks for beyond the image: other layers, and more of them.
+void install(bake::Store& store, LaunchImage& ground, const config::ClusterSpec& spec, const bake::BakeOptions& options) {
+  bake::BakeOptions unrecorded = options;
+  unrecorded.record = false;
+  if (const auto changed = changed_spec(ground.image, spec.modules, options.modules)) {
+    ground.image = bake::bake(store, *changed, unrecorded).image;
+  }
+  std::vector<config::ModuleChoice> added;
+  for (const auto& choice : spec.modules) {
+    if (find_module(ground.image, choice.name) == nullptr) added.push_back(choice);
+  }
+  if (added.empty()) return;
+  std::vector<std::string> names;
+  for (const auto& choice : added) names.push_back(choice.name);
+  say(fmt::format("image '{}' lacks {}: installing at launch", ground.image.name, join(names, ", ")));
+  const std::size_t before = ground.image.modules.size();
+  ground.image = bake::add_modules(store, ground.image, added, options);
+  for (std::size_t i = before; i < ground.image.modules.size(); ++i) ground.added.push_back(ground.image.modules[i].manifest.name);
 }
 
 }  // namespace
@@ -174,23 +183,7 @@ void check_fits_remote(const config::ClusterSpec& spec, const bake::Image* known
 LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const bake::BakeOptions& options) {
   LaunchImage result{find_or_bake(store, spec, options), {}, {}, {}};
   result.in_use = store.in_use();
-  bake::BakeOptions unrecorded = options;
-  unrecorded.record = false;
-  if (const auto changed = changed_spec(result.image, spec.modules, options.modules)) {
-    result.image = bake::bake(store, *changed, unrecorded).image;
-  }
-  std::vector<config::ModuleChoice> added;
-  for (const auto& choice : spec.modules) {
-    if (find_module(result.image, choice.name) == nullptr) added.push_back(choice);
-  }
-  if (!added.empty()) {
-    std::vector<std::string> names;
-    for (const auto& choice : added) names.push_back(choice.name);
-    say(fmt::format("image '{}' lacks {}: installing at launch", result.image.name, join(names, ", ")));
-    const std::size_t before = result.image.modules.size();
-    result.image = bake::add_modules(store, result.image, added, options);
-    for (std::size_t i = before; i < result.image.modules.size(); ++i) result.added.push_back(result.image.modules[i].manifest.name);
-  }
+  install(store, result, spec, options);
   result.params = params_for(result.image, spec.modules);
   return result;
 }
@@ -212,20 +205,31 @@ std::optional<bake::Image> image_with_digest(const bake::Store& store, const pro
 
 }  // namespace
 
-LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& remote,
-                                    const config::SearchPath& path) {
+LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, provider::ImageRef& remote,
+                                    const bake::BakeOptions& options, const KeepImage& keep) {
   LaunchImage result;
-  if (auto known = image_with_digest(store, remote)) {
-    check_choices(*known, spec.modules, path);
-    check_fits_remote(spec, &*known, path);
-    result.image = std::move(*known);
-    result.params = params_for(result.image, spec.modules);
-  } else {
-    check_fits_remote(spec, nullptr, path);
+  auto known = image_with_digest(store, remote);
+  if (!known) {
+    check_only_set_up(spec, options.modules);
     result.image.name = remote.name;
     result.image.digest = remote.digest;
     for (const auto& choice : spec.modules) result.params.push_back({choice.name, choice.params});
+    return result;
   }
+  check_choices(*known, spec.modules, options.modules);
+  result.in_use = store.in_use();
+  result.image = std::move(*known);
+  if (keep) {
+    install(store, result, spec, options);
+    if (result.image.digest != remote.digest) {
+      // `image` of this machine's store may have another name: that for the architecture.
+      result.image.name = remote.name;
+      remote = keep(result.image);
+    }
+  } else {
+    changed_spec(result.image, spec.modules, options.modules);  // says what would be made
+  }
+  result.params = params_for(result.image, spec.modules);
   return result;
 }
 

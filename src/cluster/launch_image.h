@@ -1,6 +1,7 @@
 // The image a launch stands on: the one that is asked for, with what the launch adds to it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,9 @@
 #include "provider/provider.h"
 
 namespace kiln::cluster {
+
+// Makes an image of the provider's of one of this machine's store; what the provider calls it.
+using KeepImage = std::function<provider::ImageRef(const bake::Image&)>;
 
 struct LaunchImage {
   bake::Image image;
@@ -31,11 +35,12 @@ struct LaunchImage {
 // UsageError for a module or parameter that is not there, before anything is made.
 LaunchImage image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const bake::BakeOptions& options);
 
-// What is known here of an image that the provider keeps: its modules, when this machine's store has an image of the same digest. Else the
-// nodes' own agents know them, and only they can tell a wrong parameter. UsageError for what would have to be installed: a module that it
-// lacks, another version.
-LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, const provider::ImageRef& image,
-                                    const config::SearchPath& path);
+// What is known here of an image that the provider keeps: its modules, when this machine's store has an image of the same digest. Then what
+// the launch asks for beyond it is installed as with image_for_launch(), and `keep` makes an image of the provider's of that, which
+// `remote` is from there on; without `keep` nothing is made. Of an image that was baked elsewhere the nodes' own agents know the modules,
+// and only they can tell a wrong parameter; UsageError for one that would have to be installed.
+LaunchImage remote_image_for_launch(bake::Store& store, const config::ClusterSpec& spec, provider::ImageRef& remote,
+                                    const bake::BakeOptions& options, const KeepImage& keep);
 
 // Of an image that has nothing of kiln: the modules that it gets, and all they need, in a parcel. `is_preview`: only what is known without
 // it. Errors as with image_for_launch().

@@ -221,36 +221,29 @@ TEST_F(Launch, DestroyingWhatIsNotThereIsDone) {
   EXPECT_THROW(Session::open("demo"), UsageError);
 }
 
-// What a cloud keeps is installed already.
-TEST_F(Launch, ARemoteImageTakesNoOtherVersion) {
+// What was baked elsewhere cannot be installed anew.
+TEST_F(Launch, AnImageThatWasBakedElsewhereTakesNoOtherVersion) {
   bake::Store store;
-  auto image = *store.find_image("toy");
-  image.modules[0].manifest.params["version"] = {"4.1.1", "Spark's"};
-  image.modules[0].params["version"] = "4.1.1";
-  store.save_image(image);
-  const provider::ImageRef known{"toy", image.digest, {}, {}};
-  const provider::ImageRef unknown{"toy", std::string(64, 'b'), {}, {}};
-  const auto error_with = [&](const provider::ImageRef& remote, const char* module, const config::Values& params) -> std::string {
+  const auto error_with = [&](const char digit, const char* module, const config::Values& params) -> std::string {
+    provider::ImageRef remote{"toy", std::string(64, digit), {}, {}};
     auto spec = options_.spec;
     config::ModuleChoice choice;
     choice.name = module;
     choice.params = params;
     spec.modules = {choice};
     try {
-      remote_image_for_launch(store, spec, remote, options_.bake.modules);
+      remote_image_for_launch(store, spec, remote, options_.bake, nullptr);
       return "";
     } catch (const UsageError& error) {
       return error.message();
     }
   };
-  EXPECT_EQ(error_with(known, "spark", {{"memory", "2g"}, {"version", "4.1.1"}}), "");
-  EXPECT_EQ(error_with(known, "spark", {{"version", "4.0.1"}}),
-            "'spark.version' is a matter of installing, and image 'toy' is installed already");
-  EXPECT_EQ(error_with(known, "python", {}), "it lacks module 'python', and image 'toy' is installed already");
-  EXPECT_EQ(error_with(unknown, "spark", {{"worker_cores", "2"}}), "");
-  EXPECT_EQ(error_with(unknown, "theirs", {{"version", "4.1.1"}}), "");
-  EXPECT_EQ(error_with(unknown, "spark", {{"source", "git"}}),
-            "'spark.source' is a matter of installing, and image 'toy' is installed already");
+  EXPECT_EQ(error_with('a', "spark", {{"memory", "2g"}}), "");
+  EXPECT_EQ(error_with('a', "spark", {{"memroy", "2g"}}), "module 'spark' has no parameter 'memroy'");
+  EXPECT_EQ(error_with('b', "spark", {{"worker_cores", "2"}}), "");
+  EXPECT_EQ(error_with('b', "theirs", {{"version", "4.1.1"}}), "");
+  EXPECT_EQ(error_with('b', "spark", {{"source", "git"}}),
+            "'spark.source' is a matter of installing, and image 'toy' was not baked on this machine");
 }
 
 }  // namespace

@@ -223,6 +223,7 @@ AmiBuild build_of(const bake::Store& store, const bake::Image& image, const Disk
   const config::AmiSpec& spec = wish.spec;
   AmiBuild build;
   build.image = wish.image.empty() ? image.name : wish.image;
+  build.like = wish.like;
   build.digest = image.digest;
   build.build = ami_build_id(disk.key, spec);
   build.architecture = ec2_architecture(image.architecture);
@@ -324,7 +325,7 @@ void spread_amis(const AmiBuild& build, const std::vector<aws::Session>& regions
 AmiResult make_amis(const bake::Store& store, const bake::Image& image, const Disk& disk, const AmiWish& wish) {
   const config::AmiSpec& spec = wish.spec;
   AmiBuild build = build_of(store, image, disk, wish);
-  check_ami_list(wish.list, build.image);
+  if (!wish.list.empty()) check_ami_list(wish.list, build.image);
   AmiResult result;
   const auto regions = ami_regions(spec, result.failures);
   for (const auto& failure : result.failures) say(fmt::format("{}: {}", failure.region, failure.why));
@@ -334,7 +335,7 @@ AmiResult make_amis(const bake::Store& store, const bake::Image& image, const Di
                                         fmt::format("the AMIs of image '{}' for {}", build.image, build.architecture));
   open_build(build);
   spread_amis(build, regions, result);
-  update_ami_list(wish.list, build.kinds, result.amis, wish.is_beside_amd64);
+  if (!wish.list.empty()) update_ami_list(wish.list, build.kinds, result.amis, wish.is_beside_amd64);
   if (!result.failures.empty()) return result;
   // All is there: what earlier builds left half-done has had its use.
   parallel_for(regions.size(), kRegionsAtOnce, [&](std::size_t i) { remove_unfinished(regions[i], build); });

@@ -42,8 +42,9 @@ struct AmiResult {
 // What is asked for beside image and disk.
 struct AmiWish {
   config::AmiSpec spec;
-  std::filesystem::path list = {};  // the folder of ami-list (ami_list.h)
+  std::filesystem::path list = {};  // the folder of ami-list (ami_list.h); empty: none is kept
   std::string image = {};           // its name with EC2, which images of one spec for several architectures share; empty: the image's own
+  std::string like = {};            // another image of which it has most blocks; empty: none
   bool is_beside_amd64 = false;     // one of those, another of which is for amd64: the list's old files are that one's
 };
 

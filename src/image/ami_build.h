@@ -38,6 +38,7 @@ struct AmiKind {
 
 struct AmiBuild {
   std::string image;         // its name
+  std::string like;          // another's, of which it has most blocks; empty: none
   std::string digest;        // the image's
   std::string build;         // as above
   std::string architecture;  // "x86_64", "arm64"

@@ -214,12 +214,12 @@ class Sender {
   std::chrono::steady_clock::time_point told_{};
 };
 
-// The newest earlier version of the image in the region, of which this store knows what it holds; or nothing. Its encryption must be the
+// The newest earlier version of image `name` in the region, of which this store knows what it holds; or nothing. Its encryption must be the
 // same: a child has its parent's (StartSnapshot refuses both a parent and an encryption).
-std::string find_parent(const aws::Ec2& ec2, const AmiBuild& build) {
+std::string find_version(const aws::Ec2& ec2, const AmiBuild& build, const std::string& name) {
   std::string parent, newest;
   const std::string encryption = encryption_in(build.spec, ec2.region());
-  for (const Json& snapshot : find_snapshots(ec2, kImageTag, build.image)) {
+  for (const Json& snapshot : find_snapshots(ec2, kImageTag, name)) {
     const std::string id = aws::text(snapshot, "snapshotId"), started = aws::text(snapshot, "startTime");
     if (aws::text(snapshot, "status") != "completed" || aws::tag(snapshot, kEncryptionTag).value_or("") != encryption) continue;
     if (aws::tag(snapshot, kArchitectureTag).value_or("") != build.architecture || aws::text(snapshot, "storageTier") == "archive")
@@ -231,6 +231,11 @@ std::string find_parent(const aws::Ec2& ec2, const AmiBuild& build) {
     }
   }
   return parent;
+}
+
+std::string find_parent(const aws::Ec2& ec2, const AmiBuild& build) {
+  const std::string own = find_version(ec2, build, build.image);
+  return own.empty() && !build.like.empty() ? find_version(ec2, build, build.like) : own;
 }
 
 aws::NewSnapshot new_snapshot(const AmiBuild& build, const std::string& region, const Journal& journal) {

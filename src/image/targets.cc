@@ -150,7 +150,7 @@ TargetOutcome make_ami_target(bake::Store& store, const bake::Image& image, cons
   Json amis = Json::array();
   for (const auto& ami : result.amis) amis.push_back(ami.to_json());
   return {.reused = !result.changed,
-          .words = fmt::format("{}; {}", ami_words(result), options.ami.list.native()),
+          .words = ami_words(result) + (options.ami.list.empty() ? "" : "; " + options.ami.list.native()),
           .facts = {{"amis", amis},
                     {"new", result.made},
                     {"blocks_sent", result.blocks_sent},

@@ -101,6 +101,8 @@ class Provider {
   // The image that a launch starts from, where the provider keeps its own; nothing where it takes layers of this machine's store.
   // Error when there is none of that name.
   virtual std::optional<ImageRef> find_image(const config::ClusterSpec& spec);
+  // The target (image/targets.h) by which an image gets there; empty where layers of this machine's store are taken.
+  virtual std::string image_target() const { return {}; }
 
   // What create() would ask for, as {"operation", "parameters"} each, without secrets; makes nothing. Empty where nothing is asked of
   // others. Errors as create()'s, as far as they can be seen.

@@ -90,6 +90,8 @@ class AwsProvider : public Provider {
     return find_ami(account_.session(), spec.image, spec.aws);
   }
 
+  std::string image_target() const override { return "ami"; }
+
   Json preview(const CreateRequest& request) override {
     check_user_data(request);
     const Place place = find_place(account_.session(), request.spec.aws);
