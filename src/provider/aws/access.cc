@@ -72,7 +72,7 @@ Json Access::ask_directly(const Record& record, const Machine& machine, const Js
 void Access::keep_copies(const Record& record, const Json& notes) {
   int left = kCopies;
   for (const auto& instance : record.instances) {
-    if (instance.role != "worker" || !instance.is_running() || left-- == 0) continue;
+    if (instance.role != "worker" || !instance.is_running() || left-- <= 0) continue;
     try {
       ask_master(record, {{"do", "keep"}, {"node", instance.name}, {"notes", notes}});
     } catch (const Interrupted&) {
