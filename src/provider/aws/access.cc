@@ -27,9 +27,8 @@ constexpr std::chrono::seconds kKnockAgain{1};
 // The program that waits for the parcel is there once cloud-init has written it, some time after SSH is.
 constexpr const char* kReceive = "test -x /usr/lib/kiln/stock/bootstrap || exit 75; exec sudo -n /usr/lib/kiln/stock/bootstrap receive";
 constexpr int kNotPrepared = 75, kNotReached = 255;  // the latter as ssh says it
-// Of the notes, beside the master's own: one more than what is lost together with a master, most often.
-constexpr int kCopies = 2;
-// To reach one of them. They have booted long ago, and whoever has no way to the cluster at all shall not wait for each.
+// To reach a worker that has a copy of the notes. They have booted long ago, and whoever has no way to the cluster at all shall not wait
+// for each.
 constexpr std::chrono::seconds kCopyTime{5};
 
 }  // namespace
@@ -70,11 +69,9 @@ Json Access::ask_directly(const Record& record, const Machine& machine, const Js
 }
 
 void Access::keep_copies(const Record& record, const Json& notes) {
-  int left = kCopies;
-  for (const auto& instance : record.instances) {
-    if (instance.role != "worker" || !instance.is_running() || left-- <= 0) continue;
+  for (const Machine* holder : record.copy_holders()) {
     try {
-      ask_master(record, {{"do", "keep"}, {"node", instance.name}, {"notes", notes}});
+      ask_master(record, {{"do", "keep"}, {"node", holder->name}, {"notes", notes}});
     } catch (const Interrupted&) {
       throw;
     } catch (const Error&) {
@@ -102,11 +99,9 @@ Json Access::notes_of(const Record& record) {
   } catch (const Error&) {
     // What else there is of the cluster can be seen all the same.
   }
-  int left = kCopies;
-  for (const auto& instance : record.instances) {
-    if (instance.role != "worker" || !instance.is_running() || left-- <= 0) continue;
+  for (const Machine* holder : record.copy_holders()) {
     try {
-      Json notes = ask_directly(record, instance, {{"do", "notes"}}).value("notes", Json::object());
+      Json notes = ask_directly(record, *holder, {{"do", "notes"}}).value("notes", Json::object());
       if (!notes.empty()) return notes_[record.launch] = std::move(notes);
     } catch (const Interrupted&) {
       throw;

@@ -87,6 +87,17 @@ void find_state(Record& record) {
 
 }  // namespace
 
+std::vector<const Machine*> Record::copy_holders() const {
+  // One more than what is lost together with a master, most often.
+  constexpr std::size_t kCopies = 2;
+  std::vector<const Machine*> holders;
+  for (const auto& instance : instances) {
+    if (holders.size() == kCopies) break;
+    if (instance.role == "worker" && instance.is_running()) holders.push_back(&instance);
+  }
+  return holders;
+}
+
 const Machine* Record::find(const std::string& node) const {
   for (const auto* all : {&instances, &gone}) {
     for (const auto& instance : *all) {

@@ -42,6 +42,8 @@ struct Record {
   std::vector<Machine> gone;       // what EC2 still tells of, for an hour
   // The node's machine: the present one, else one that is gone. Null when EC2 tells of none.
   const Machine* find(const std::string& node) const;
+  // The machines that hold copies of the launch's notes, for the day when the master is lost: the first two workers that run.
+  std::vector<const Machine*> copy_holders() const;
 };
 
 Tags group_tags(const Record& record);
